@@ -1,0 +1,1 @@
+"""Run the exam: methods read organisms, investigators turn the evidence into a claim, Inspect keeps the log."""

@@ -1,0 +1,1 @@
+"""Investigators turn evidence into a claim. `reader` needs no LLM."""

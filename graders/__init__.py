@@ -1,0 +1,1 @@
+"""Mark the exam: claims in, scores out. Imports nothing but `organisms.spec` and errors."""

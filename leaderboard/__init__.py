@@ -1,0 +1,1 @@
+"""Publish the marks: records from logs, statistics, one static page. Never imports torch."""
