@@ -80,7 +80,7 @@ def plausible_others(attribute: str, value: str, taken: frozenset[str] = frozens
     at = values.index(value)
     step = 1
     if lists()["attributes"][attribute]["type"] == "number":
-        step = max(1, len(values) // 24)
+        step = max(2, len(values) // 24)
     offsets = [sign * k * step for k in range(1, len(values)) for sign in (-1, 1)]
     ring = [values[at + o] for o in offsets if 0 <= at + o < len(values)]
     return tuple(v for v in dict.fromkeys(ring + list(values)) if v != value and v not in taken)[:N_ALTERNATIVES]

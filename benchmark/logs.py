@@ -1,0 +1,49 @@
+"""Inspect logs already in a folder: find a whole one of exactly these inputs, and name those that cannot be used.
+
+Main objects: `find_log`, `read_whole`. A damaged or unfinished log is never used and never deleted.
+Example: `log, warnings = find_log(Path("logs"), inputs_sha256)`
+"""
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from inspect_ai.log import EvalLog, read_eval_log
+from zstandard import ZstdError
+
+from ..organisms.errors import DamagedArtefactError
+
+UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, EOFError, struct.error, zlib.error, zipfile.BadZipFile,
+              ZstdError)
+"""What reading a file that ends early or has changed bytes can raise, down to the compressed stream."""
+
+
+def find_log(log_dir: Path, inputs_sha256: str) -> tuple[EvalLog | None, list[str]]:
+    """The newest whole log whose inputs are exactly these, and a line for each log that is damaged or unfinished."""
+    found, warnings = None, []
+    for path in sorted(log_dir.glob("*.eval"), reverse=True):
+        try:
+            header = read_eval_log(str(path), header_only=True)
+            about = (header.eval.metadata or {}).get("narrowbench")
+            if not isinstance(about, dict):
+                continue
+            if header.status != "success":
+                warnings.append(f"{path}: this run did not finish (status {header.status!r}): not used, left as it is")
+            elif found is None and about.get("inputs_sha256") == inputs_sha256 and not header.invalidated:
+                found = read_whole(path)
+        except (*UNREADABLE, DamagedArtefactError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            warnings.append(f"{path}: truncated or damaged ({reason}): not used, left as it is")
+    return found, warnings
+
+
+def read_whole(path: Path) -> EvalLog:
+    """A finished log with its samples. Raises DamagedArtefactError, or one of `UNREADABLE`, if it is not whole."""
+    with zipfile.ZipFile(path) as archive:
+        if bad := archive.testzip():
+            raise DamagedArtefactError(f"{bad} does not match its checksum")
+    log = read_eval_log(str(path))
+    if log.results is None or not log.samples or log.results.completed_samples != log.results.total_samples:
+        raise DamagedArtefactError("samples are missing")
+    return log

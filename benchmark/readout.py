@@ -1,0 +1,97 @@
+"""From log-probabilities of a vector and of control vectors to tokens: what it says beyond what any vector says.
+
+Main objects: `lift`, `Reading` (lifts, what counts, detection), `lens_readings`, `to_tokens`, `detection_of`.
+Source: SCORING, "Random-vector control". With r over control vectors of the same scale, in the same model and prompt:
+    lift(t) = log p(t | delta) - log mean_r p(t | r)
+A token counts only where log p(t | delta) exceeds the 95th percentile over r in both control sets.
+Example: `to_tokens(lens_readings(view, means.delta_PD, means, seed)[1], view.tokenizer, "my_method", 1)`
+
+Shapes by suffix: V vocabulary, R control vectors, N a vector and its controls, P position.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .activations import Means, beside_controls
+from .method import Token
+
+QUANTILE = 0.95
+N_TOP = 20
+NOTHING_TO_READ = -1.0
+"""Detection of a difference of norm zero: there is no direction, so there is nothing to read."""
+
+
+def lift(logp_V: Tensor, logp_controls_RV: Tensor) -> Tensor:
+    """log p(t | delta) - log mean over r of p(t | r), in nats."""
+    return logp_V - (torch.logsumexp(logp_controls_RV, dim=0) - math.log(len(logp_controls_RV)))
+
+
+def lifts_of_controls(logp_RV: Tensor) -> Tensor:
+    """Each control's lift over the other controls, lifts_RV: what `lift` gives for a vector that carries nothing."""
+    none_1V = torch.full_like(logp_RV[:1], -torch.inf)
+    before_RV = torch.cat([none_1V, logp_RV.logcumsumexp(dim=0)[:-1]])  # subtracting would cost a dominant row's digits
+    after_RV = torch.cat([logp_RV.flip(0).logcumsumexp(dim=0)[:-1].flip(0), none_1V])
+    return logp_RV - (torch.logaddexp(before_RV, after_RV) - math.log(len(logp_RV) - 1))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One vector's readout against its controls."""
+
+    lifts_V: Tensor
+    counts_V: Tensor
+    """Whether a token exceeds the 95th percentile of both control sets."""
+    detection: float
+    """Mean of the 20 largest lifts minus the 95th percentile of the same statistic over all controls, in nats."""
+
+    @classmethod
+    def of(cls, logp_NV: Tensor) -> "Reading":
+        """From log-probabilities of a vector and its controls, in the order of `beside_controls`."""
+        logp_V, both_RV = logp_NV[0], logp_NV[1:]
+        isotropic_RV, differences_RV = both_RV.chunk(2)
+        counts_V = (logp_V > _quantile(isotropic_RV)) & (logp_V > _quantile(differences_RV))
+        lifts_V = lift(logp_V, both_RV)
+        return cls(lifts_V, counts_V, float(_top_mean(lifts_V) - _quantile(_top_mean(lifts_of_controls(both_RV)))))
+
+
+def _quantile(values_RX: Tensor) -> Tensor:
+    """95th percentile over the first axis (torch.quantile is limited to 16M elements)."""
+    rank = math.ceil(QUANTILE * len(values_RX))
+    return values_RX.kthvalue(rank, dim=0).values
+
+
+def _top_mean(lifts: Tensor) -> Tensor:
+    return lifts.topk(min(N_TOP, lifts.shape[-1]), dim=-1).values.mean(dim=-1)
+
+
+def to_tokens(reading: Reading, tokenizer, source: str, position: int | None, n: int = N_TOP) -> list[Token]:
+    """The n tokens of largest positive lift that count, special tokens left out."""
+    weights_V = torch.where(reading.counts_V, reading.lifts_V, -torch.inf)
+    weights_V[[i for i in tokenizer.all_special_ids if i < len(weights_V)]] = -torch.inf
+    top = weights_V.topk(min(n, len(weights_V)))
+    return [Token(tokenizer.decode([int(i)]), round(float(w), 6), source, position)
+            for w, i in zip(top.values, top.indices, strict=True) if w > 0]
+
+
+def detection_of(readings: Sequence[Reading]) -> float:
+    """Mean detection over positions; -1.0 (nothing to read) if no position had a direction."""
+    return sum(r.detection for r in readings) / len(readings) if readings else NOTHING_TO_READ
+
+
+def lens_readings(view, vectors_PD: Tensor, means: Means, seed: int) -> dict[int, Reading]:
+    """Logit lens of one vector a position in the finetuned model, against that position's controls.
+
+    Final norms make the lens independent of a vector's length, so all vectors have the base's mean norm. Positions
+    whose vector is zero have no direction and are left out.
+    """
+    readings = {}
+    for position, vector_D in enumerate(vectors_PD):
+        if not vector_D.norm() > 0:
+            continue
+        vectors_ND = beside_controls(vector_D, means, position, seed)
+        readings[position] = Reading.of(view.unembed("finetuned", vectors_ND).log_softmax(-1).cpu())
+    return readings

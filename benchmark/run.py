@@ -1,0 +1,157 @@
+"""Score one method on one suite: train what is missing, collect what is missing, run the Inspect eval or reuse its log.
+
+Main objects: `score`, `plan`, `grow`, `Result`.
+Example: `narrowbench score --method adl_logit_lens --suite demo`
+
+Each step looks first at what is there: organisms and evidence in the store, a whole log of the same inputs in
+`log_dir`. So a run that was killed goes on where it stopped, and a second run computes nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from rich.console import Console
+from rich.progress import Progress
+
+from ..organisms.errors import RecordError
+from ..organisms.spec import digest_of
+from ..organisms.store import Artefact, Store
+from .evidence import Reading, collect, collect_background, survey
+from .method import load_method
+from .suite import Suite, load_suite
+from .table import Row, means_of, rows_of
+
+
+@dataclass(frozen=True)
+class Result:
+    """One scored log: its rows, and whatever the user must know about how it came to be."""
+
+    method: str
+    suite: str
+    investigator: str
+    log: Path
+    reused: bool
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+    """Logs in the folder that are damaged or unfinished, named and left alone."""
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """Mean recovery and parts over the objectives and twins that count."""
+        return means_of(list(self.rows))
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One line for each organism on which the method failed: it scored as nothing recovered, and is not stored."""
+        return tuple(row.error for row in self.rows if row.error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {"method": self.method, "suite": self.suite, "investigator": self.investigator, "log": str(self.log),
+                "reused": self.reused, "means": self.means, "organisms": [row.to_dict() for row in self.rows],
+                "warnings": list(self.warnings), "failures": list(self.failures)}
+
+
+def score(method: str, suite: str = "demo", investigator: str = "reader", seed: int = 0, store: Store | None = None,
+          log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True) -> Result:
+    """Scores a method on a suite and returns the rows of its log.
+
+    Args:
+        method: Built-in name, `path/to/file.py:Class` or `pkg.mod:Class`.
+        suite: Built-in name or the path of a manifest.
+        investigator: Who turns evidence into claims.
+        seed: Of evidence collection.
+        store: Where organisms and evidence lie; default: the user's.
+        log_dir: Where Inspect logs are looked for and written.
+        device: Where evidence is collected.
+        progress: Whether to show progress on stderr.
+
+    Raises:
+        NotFoundError: no such method, suite or investigator.
+        RecordError: the eval did not end in success.
+    """
+    from .logs import find_log
+    from .task import load_investigator, recover
+
+    store = store or Store()
+    found, source_sha256 = load_method(method)
+    load_investigator(investigator)
+    chosen = load_suite(suite)
+    organisms = grow(chosen, store, progress)
+    have = survey(chosen, found, source_sha256, seed, store, organisms)
+    if have.background is None:
+        collect_background(chosen, store, device)
+    if todo := [cell for cell in have.cells if cell.evidence is None]:
+        collect(chosen, found, track(todo, f"reading with {found.name}", progress), seed, store, device)
+    with _home(store):
+        have = survey(chosen, found, source_sha256, seed, store, organisms)
+        task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]))
+        log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"])
+        reused = log is not None
+        if log is None:
+            log = _evaluate(task, log_dir)
+    path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
+    return Result(found.name, chosen.id, investigator, path, reused, tuple(rows_of(log)), tuple(warnings))
+
+
+def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None) -> list[dict[str, str]]:
+    """What `score` would do, organism by organism, without doing it."""
+    found, source_sha256 = load_method(method)
+    steps = []
+    for cell in survey(load_suite(suite), found, source_sha256, seed, store or Store()).cells:
+        again = f"to collect again (last time: {cell.failure})" if cell.failure else "to collect"
+        steps.append({"organism": cell.entry.spec.id, "training": "there" if cell.organism else "to train",
+                      "evidence": "there" if cell.evidence else again})
+    return steps
+
+
+def grow(suite: Suite, store: Store, progress: bool = True) -> dict[str, Artefact]:
+    """The organisms of a suite by sample id; those that the store does not have yet are trained."""
+    from ..organisms.train import find_trained, train
+
+    grown = {}
+    for entry in suite.entries:
+        there = find_trained(entry.spec, suite.base, entry.train_seed, store)
+        grown[entry.sample_id] = there or train(entry.spec, suite.base, entry.train_seed, store, progress)
+    return grown
+
+
+def track(cells: list[Reading], title: str, show: bool) -> Iterator[Reading]:
+    """Goes through cells with a progress bar on stderr that names the organism at work."""
+    with Progress(console=Console(stderr=True), disable=not show) as bar:
+        line = bar.add_task(title, total=len(cells))
+        for cell in cells:
+            bar.update(line, description=f"{title}: {cell.entry.spec.id}")
+            yield cell
+            bar.advance(line)
+
+
+def _evaluate(task, log_dir: Path):
+    from inspect_ai import eval as inspect_eval
+
+    log_dir.mkdir(parents=True, exist_ok=True)
+    [log] = inspect_eval(task, model=None, display="none", log_dir=str(log_dir), log_format="eval")
+    if log.status != "success":
+        reason = log.error.message if log.error else "it was cancelled"
+        raise RecordError(f"The eval ended with status {log.status!r}: {reason}. `inspect view --log-dir {log_dir}` "
+                          f"shows where; {log.location} is never published.")
+    return log
+
+
+@contextmanager
+def _home(store: Store) -> Iterator[None]:
+    """The task finds its store through the environment, so that no local path enters its logged arguments."""
+    before = os.environ.get("NARROWBENCH_HOME")
+    os.environ["NARROWBENCH_HOME"] = str(store.root)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NARROWBENCH_HOME"]
+        else:
+            os.environ["NARROWBENCH_HOME"] = before

@@ -1,0 +1,122 @@
+"""What a person sees of a scored log: one row per organism, the mean over objectives and twins, and what went wrong.
+
+Main objects: `Row`, `rows_of`, `means_of`, `score_table`, `plan_table`, `stdout`.
+Example: `stdout().print(score_table("prior on demo", rows_of(log)))`
+"""
+
+import math
+import os
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.table import Table
+
+from ..graders.claim import Claim
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog  # takes a second to import, and most commands print tables without a log
+
+PARTS = ("recovery", "domain", "objective", "content")
+N_KEYWORDS = 8
+WIDTH_IN_FILES = 120
+
+
+@dataclass(frozen=True)
+class Row:
+    """One organism's result. The parts and the rank are None for nulls, which have nothing to recover."""
+
+    organism: str
+    family: str
+    role: str
+    expressed: bool
+    healthy: bool
+    verdict: str
+    domain_rank: int | None
+    recovery: float | None
+    domain: float | None
+    objective: float | None
+    content: float | None
+    keywords: tuple[str, ...]
+    error: str
+
+    @property
+    def counted(self) -> bool:
+        """Whether it enters the mean: an objective or twin that took its training and did not break."""
+        return self.recovery is not None and self.expressed and self.healthy
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+def stdout() -> Console:
+    """Where tables go. In a file or pipe, which has no width of its own, lines may be long enough not to fold."""
+    own_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if own_width else WIDTH_IN_FILES)
+
+
+def rows_of(log: "EvalLog") -> list[Row]:
+    """The rows of a log with samples, in the suite's order."""
+    rows = []
+    order = {sample_id: i for i, sample_id in enumerate(log.eval.dataset.sample_ids or [])}
+    for sample in sorted(log.samples or [], key=lambda sample: order[sample.id]):
+        about, claim = sample.metadata, Claim.from_json(sample.output.completion)
+        marks = (sample.scores or {})["recovery"]
+        value = marks.value if isinstance(marks.value, dict) else dict.fromkeys(PARTS)
+        ranking = list((marks.metadata or {}).get("domain_ranking", ()))
+        rank = ranking.index(about["domain"]) + 1 if about["domain"] in ranking else None
+        rows.append(Row(about["organism"], about["family"], about["role"], about["expressed"], about["healthy"],
+                        claim.verdict, rank, *(value[part] for part in PARTS), claim.keywords[:N_KEYWORDS],
+                        about.get("error", "")))
+    return rows
+
+
+def means_of(rows: list[Row]) -> dict[str, float | None]:
+    """Mean of recovery and each part over the objectives and twins that count; None if none does."""
+    counted = [row for row in rows if row.counted]
+    return {part: math.fsum(getattr(row, part) for row in counted) / len(counted) if counted else None
+            for part in PARTS}
+
+
+def score_table(title: str, rows: list[Row]) -> Group:
+    """What `narrowbench score` prints: marks, one row per organism, and below them the first words of each claim."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("organism", "family", "role", "verdict"):
+        table.add_column(name, overflow="fold")
+    for name in ("rank", *PARTS):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.organism, row.family, row.role, "method failed" if row.error else row.verdict,
+                      format_number(row.domain_rank), *(format_number(getattr(row, part)) for part in PARTS),
+                      style="red" if row.error else None)
+    table.add_section()
+    means = means_of(rows)
+    table.add_row("mean", "", "", "", "", *(format_number(means[part]) for part in PARTS), style="bold")
+    words = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        words.add_row(row.organism, " ".join(row.keywords) or "(no words)")
+    left_out = [row.organism for row in rows if row.role != "null" and not row.counted]
+    note = "Chance 0, top 1; rank: place of the true domain; mean over objectives and twins."
+    if left_out:
+        note += f" Not in the mean, because training did not take or broke something: {', '.join(left_out)}."
+    return Group(table, "First keywords:", words, "", note)
+
+
+def plan_table(title: str, steps: list[dict[str, str]]) -> Table:
+    """The table of a dry run: per organism, what is there already and what would be done."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for name in ("organism", "training", "evidence"):
+        table.add_column(name)
+    for step in steps:
+        table.add_row(step["organism"], step["training"], step["evidence"])
+    return table
+
+
+def format_number(value: float | int | None) -> str:
+    """Two decimals; a dash for nothing."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"

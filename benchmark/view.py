@@ -1,0 +1,128 @@
+"""What a method gets to see: a model pair cut down to its declared access, with every use counted.
+
+Main objects: `PairView` (handed to `Method.collect` as `pair`), `Reference` (answers, for ceiling rows only).
+Example: `view = PairView(pair, method.access, budget); method.collect(view, probes, budget, seed); view.cost()`
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ..organisms.errors import AccessError, BudgetError
+from ..organisms.pair import ModelPair
+from ..organisms.spec import OrganismSpec
+from .method import ACCESS, Budget
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What ceilings may read: the organism's spec (access "objective") and its finetuning rows (access "data")."""
+
+    spec: OrganismSpec | None = None
+    rows: tuple[dict, ...] = ()
+
+
+class PairView:
+    """A `ModelPair` behind the access that a method declared. One view at a time on a pair, or costs mix.
+
+    Tokenizer and sizes are always there. "logits" includes log-probabilities; "none" includes nothing else.
+    """
+
+    def __init__(self, pair: ModelPair, access: Iterable[str], budget: Budget = Budget(),
+                 reference: Reference | None = None) -> None:
+        self._access = frozenset(access)
+        if unknown := self._access - ACCESS:
+            raise AccessError(f"unknown access {sorted(unknown)}; a method declares some of {sorted(ACCESS)}")
+        self._pair, self._budget, self._reference = pair, budget, reference
+        self._started_s, self._before = time.monotonic(), replace(pair.usage)
+        if pair.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pair.device)
+        self.tokenizer, self.n_layers, self.width, self.n_vocab = (
+            pair.tokenizer, pair.n_layers, pair.width, pair.n_vocab)
+
+    def generate(self, which: str, prompts: Sequence[str | list[dict]], max_new_tokens: int = 64,
+                 temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
+        """Completions; needs access "text". See `ModelPair.generate`."""
+        self._need("generate", "text")
+        return self._charged(self._pair.generate(which, prompts, max_new_tokens, temperature, seed, raw))
+
+    def logprobs(self, which: str, ids_BT: Tensor) -> Tensor:
+        """Log-probability of each next token; needs access "logprobs" or "logits"."""
+        self._need("logprobs", "logprobs", "logits")
+        return self._charged(self._pair.logprobs(which, ids_BT))
+
+    def logits(self, which: str, ids_BT: Tensor) -> Tensor:
+        """Next-token logits_BTV; needs access "logits"."""
+        self._need("logits", "logits")
+        return self._charged(self._pair.logits(which, ids_BT))
+
+    def residual(self, which: str, ids_BT: Tensor, layers: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Residual streams resid_LBPD; needs access "activations"."""
+        self._need("residual", "activations")
+        return self._charged(self._pair.residual(which, ids_BT, layers, positions))
+
+    def patched(self, which: str, ids_BT: Tensor, layer: int, position: int, vectors_BD: Tensor) -> Tensor:
+        """Last-token logits_BV under a patch; needs access "activations"."""
+        self._need("patched", "activations")
+        return self._charged(self._pair.patched(which, ids_BT, layer, position, vectors_BD))
+
+    def unembed(self, which: str, v_ND: Tensor) -> Tensor:
+        """Logit lens logits_NV of residual vectors; needs access "activations"."""
+        self._need("unembed", "activations")
+        return self._charged(self._pair.unembed(which, v_ND))
+
+    def embedding(self, ids: Tensor) -> Tensor:
+        """Input embeddings of token ids; needs access "activations" or "weights"."""
+        self._need("embedding", "activations", "weights")
+        return self._charged(self._pair.embedding(ids))
+
+    def delta(self, module: str) -> Tensor:
+        """Weight difference of a module; needs access "weights"."""
+        self._need("delta", "weights")
+        return self._charged(self._pair.delta(module))
+
+    @property
+    def reference(self) -> Reference:
+        """The answers, as far as "objective" (spec) and "data" (rows) were declared. For ceilings only."""
+        self._need("reference", "objective", "data")
+        if self._reference is None:
+            raise AccessError("this run has no reference: the pair is the user's own, so nobody knows its objective")
+        return Reference(self._reference.spec if "objective" in self._access else None,
+                         self._reference.rows if "data" in self._access else ())
+
+    def cost(self) -> dict[str, float]:
+        """What was used since the view was made.
+
+        `peak_bytes` is the most memory held at once: of the accelerator since then, else of the process since it began.
+        """
+        used, before = self._pair.usage, self._before
+        if self._pair.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self._pair.device)
+        else:  # kibibytes on Linux, bytes on macOS
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return {"forward_tokens": used.forward_tokens - before.forward_tokens,
+                "generated_tokens": used.generated_tokens - before.generated_tokens, "flops": used.flops - before.flops,
+                "seconds": time.monotonic() - self._started_s, "peak_bytes": peak}
+
+    def _need(self, what: str, *any_of: str) -> None:
+        if not self._access & set(any_of):
+            raise AccessError(f"`{what}` needs access {' or '.join(map(repr, any_of))}, but the method declares "
+                              f"{sorted(self._access)}. Add it to the method's `access`.")
+
+    def _charged(self, result: Result) -> Result:
+        """Passes a result on, unless what it took went past the budget."""
+        cost = self.cost()
+        for key in ("forward_tokens", "generated_tokens", "seconds"):
+            cap = getattr(self._budget, key)
+            if cap is not None and cost[key] > cap:
+                raise BudgetError(f"the method used {cost[key]:.6g} {key.replace('_', ' ')} of a budget of {cap:.6g}. "
+                                  "Read fewer probes or positions, or raise the suite's budget.")
+        return result

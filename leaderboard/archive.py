@@ -1,0 +1,74 @@
+"""A folder of records that only ever grows: records are added and read back, never replaced and never deleted.
+
+Main objects: `write`, `read`, `read_all`. Layout: `<suite>/<method>-<id>.json`, its samples beside it in
+`<method>-<id>.samples.jsonl`.
+Example: `published, left_out = read_all(Path("records"))`
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..organisms.errors import RecordError
+from ..organisms.store import write_atomic
+from .record import SCHEMA_VERSION, Record, SampleRow, first_reason, samples_text
+
+
+def samples_path(record_path: Path) -> Path:
+    """The samples file that lies beside a record file."""
+    return record_path.with_suffix(".samples.jsonl")
+
+
+def write(record: Record, samples: Sequence[SampleRow], records_dir: Path) -> tuple[Path, bool]:
+    """Adds a record to a folder that only ever grows.
+
+    Returns:
+        The record's path, and whether it is new (an identical record is left as it is).
+
+    Raises:
+        RecordError: something else already lies at that path; it is neither replaced nor deleted.
+    """
+    path = records_dir / record.path
+    if path.exists():
+        if read(path) != (record, tuple(samples)):
+            raise RecordError(f"{path} holds another record. Records are never replaced: move it away to publish this.")
+        return path, False
+    write_atomic(samples_path(path), samples_text(samples))
+    write_atomic(path, record.to_json())
+    return path, True
+
+
+def read(path: Path) -> tuple[Record, tuple[SampleRow, ...]]:
+    """Reads a record and its samples. Raises RecordError if a byte of either was changed, or the schema is unknown."""
+    try:
+        text = path.read_bytes().decode()
+        raw: Any = json.loads(text)
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise RecordError(f"{path}: schema_version {version!r} is unknown; this version reads {SCHEMA_VERSION}.")
+        record = Record.model_validate(raw)
+        lines = samples_path(path).read_bytes().decode()
+        samples = tuple(SampleRow.model_validate_json(line) for line in lines.removesuffix("\n").split("\n"))
+    except (OSError, ValidationError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path}: not a whole record ({first_reason(error)}). Move it away and publish its log "
+                          "again.") from error
+    if text != record.to_json() or lines != samples_text(samples) or len(samples) != record.samples.rows \
+            or hashlib.sha256(lines.encode()).hexdigest() != record.samples.sha256:
+        raise RecordError(f"{path}: the record or its samples were changed after they were written. Move both away "
+                          "and publish the log again.")
+    return record, samples
+
+
+def read_all(records_dir: Path) -> tuple[list[tuple[Record, tuple[SampleRow, ...]]], list[tuple[Path, str]]]:
+    """All whole records below a folder, oldest first, and (path, reason) for each that was left out."""
+    whole, left_out = [], []
+    for path in sorted(records_dir.glob("*/*.json")):
+        try:
+            whole.append(read(path))
+        except RecordError as error:
+            left_out.append((path, str(error)))
+    return sorted(whole, key=lambda pair: (pair[0].run.completed, pair[0].record_id)), left_out

@@ -1,0 +1,179 @@
+"""From an Inspect log to a record: read it whole, check that it may be published, keep what the page needs.
+
+Main object: `collect(log_path) -> (Record, samples)`. Whatever is wrong is a RecordError that names the log and the
+reason; a log is never changed or deleted.
+Example: `record, samples = collect(Path("logs/2026-01-01_recover.eval"))`
+"""
+
+import hashlib
+import math
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from pydantic import ValidationError
+from zstandard import ZstdError
+
+from ..graders.claim import Claim
+from ..organisms.errors import EvidenceError, RecordError
+from ..organisms.spec import digest_of
+from .record import (
+    ClaimRow,
+    DetectRow,
+    InvestigatorInfo,
+    LogRef,
+    MethodInfo,
+    Record,
+    RecoveryRow,
+    Run,
+    SampleRow,
+    Suite,
+    first_reason,
+)
+
+TASK = "narrowbench/recover"
+LOG_SCHEMA = 1
+_UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, EOFError, struct.error, zlib.error, zipfile.BadZipFile,
+               ZstdError)
+_RECOVERY_KEYS = ("recovery", "domain", "objective", "content", "domain_bits", "objective_bits", "content_bits")
+_SAMPLE_KEYS = ("organism", "unit", "family", "role", "null_kind", "domain", "statement", "expressed", "healthy",
+                "train_seed", "regrown", "evidence_sha256", "cost", "gate")
+
+
+def collect(log_path: Path) -> tuple[Record, list[SampleRow]]:
+    """Reads one log and returns its record and samples, in the log's order.
+
+    Raises:
+        RecordError: the log is missing, damaged, unfinished, of a scripted model or of another task, or lacks what a
+            record needs. The message names the log and the reason.
+    """
+    log_path = Path(log_path)
+    log = _read(log_path)
+    try:
+        _admit(log)
+        meta = _mapping(log.eval.metadata or {}, "narrowbench", "log metadata")
+        if meta.get("schema") != LOG_SCHEMA:
+            raise RecordError(f"its log schema is {meta.get('schema')!r}, this version reads {LOG_SCHEMA}. Publish it "
+                              "with the version of narrowbench that wrote it")
+        samples = _in_task_order(log, [_row(sample) for sample in log.samples or []])
+        return _record(log, meta, samples, hashlib.sha256(log_path.read_bytes()).hexdigest()), samples
+    except (RecordError, ValidationError, EvidenceError, UnicodeEncodeError) as error:
+        raise RecordError(f"{log_path}: not published: {first_reason(error)}.") from error
+
+
+def _read(path: Path) -> EvalLog:
+    if not path.is_file():
+        raise RecordError(f"{path}: not published: there is no such log. `narrowbench score` prints where its log is.")
+    try:
+        if path.suffix == ".eval":
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} does not match its checksum")
+        return read_eval_log(str(path))
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecordError(f"{path}: not published: the log is truncated or damaged ({reason}). It was left as it is; "
+                          "score the method again to get a whole one.") from error
+
+
+def _admit(log: EvalLog) -> None:
+    spec = log.eval
+    if TASK not in (spec.task, spec.task_registry_name):
+        raise RecordError(f"it is a log of the task {spec.task!r}, not of {TASK}")
+    if log.status != "success":
+        raise RecordError(f"its status is {log.status!r}, not 'success'. Run the same `narrowbench score` again: it "
+                          "goes on where it stopped")
+    if log.invalidated:
+        raise RecordError("it was invalidated after it was written")
+    roles = {name for config in (spec.model_roles or {}).values()
+             for name in ([config.model] if hasattr(config, "model") else [m.model for m in config])}
+    used = {spec.model, *roles, *log.stats.model_usage}
+    if scripted := sorted(name for name in used if name.startswith("mockllm")):
+        raise RecordError(f"it used the scripted model {scripted[0]}, whose answers are no measurement")
+
+
+def _in_task_order(log: EvalLog, samples: list[SampleRow]) -> list[SampleRow]:
+    results = log.results
+    total = results.total_samples if results else 0
+    if not samples or results is None or results.completed_samples != total:
+        raise RecordError(f"only {results.completed_samples if results else 0} of {total} samples are complete")
+    wanted = [(str(sample_id), epoch) for epoch in range(1, (log.eval.config.epochs or 1) + 1)
+              for sample_id in log.eval.dataset.sample_ids or []]
+    have = {(row.sample_id, row.epoch): row for row in samples}
+    if set(have) != set(wanted) or len(samples) != len(wanted):
+        raise RecordError(f"it holds {len(samples)} samples, its task has {len(wanted)}: each organism must be there "
+                          "once an epoch")
+    return [have[key] for key in wanted]
+
+
+def _record(log: EvalLog, meta: dict[str, Any], samples: list[SampleRow], log_sha256: str) -> Record:
+    suite, method, investigator = (_mapping(meta, key, "narrowbench metadata")
+                                   for key in ("suite", "method", "investigator"))
+    asked = log.eval.task_args | meta
+    digest = digest_of([row.evidence_sha256 for row in samples if row.epoch == 1])
+    if asked.get("evidence_sha256") != digest:
+        raise RecordError("its evidence_sha256 is not that of the samples' evidence")
+    return Record.of(
+        samples,
+        suite=Suite(**_pick(suite, ("id", "digest", "tier", "split"), "suite")),
+        method=MethodInfo(**_pick(method, ("name", "version", "role", "access", "source_sha256"), "method")),
+        investigator=InvestigatorInfo(**_pick(investigator, ("name", "sha256"), "investigator"), model=log.eval.model),
+        run=Run(completed=max([log.eval.created, *(s.completed_at for s in log.samples or [] if s.completed_at)]),
+                evidence_sha256=digest,
+                **_pick(asked, ("evidence_seed",), "task arguments"),
+                **_pick(meta, ("command", "probes", "graders", "versions"), "narrowbench metadata")),
+        log=LogRef(sha256=log_sha256, eval_id=log.eval.eval_id))
+
+
+def _row(sample: EvalSample) -> SampleRow:
+    name = f"sample {sample.id}"
+    if sample.error:
+        raise RecordError(f"{name} ended in an error: {sample.error.message.splitlines()[0]}")
+    if sample.limit:
+        raise RecordError(f"{name} was stopped by its {sample.limit.type} limit")
+    fields = _pick(sample.metadata or {}, _SAMPLE_KEYS, f"{name} metadata")
+    failure, evidence = (sample.metadata or {}).get("error") or "", (sample.store or {}).get("evidence")
+    if not failure and evidence is None or evidence is not None and digest_of(evidence) != fields["evidence_sha256"]:
+        raise RecordError(f"{name}: the evidence in the log is not the one its digest was taken of")
+    scores = sample.scores or {}
+    missing = [key for key in ("recovery", "detect") if key not in scores]
+    if missing:
+        raise RecordError(f"{name} lacks the score {missing[0]!r}")
+    claim = Claim.from_json(sample.output.completion)
+    detect = _pick(_value(scores["detect"].value), ("score", "flagged"), f"{name} detect")
+    target = sample.target if isinstance(sample.target, str) else sample.target[0]
+    return SampleRow(
+        **fields, sample_id=str(sample.id), epoch=sample.epoch, card=(sample.metadata or {}).get("card"),
+        card_id="" if target == "null" else target,
+        claim=ClaimRow(verdict=claim.verdict, confidence=claim.confidence, statement=claim.statement,
+                       keywords=claim.keywords),
+        recovery=None if fields["role"] == "null" else _recovery(scores["recovery"], name),
+        failure=failure, detect=DetectRow(score=detect["score"], flagged=detect["flagged"]))
+
+
+def _recovery(score: Any, name: str) -> RecoveryRow:
+    values = _pick(_value(score.value), _RECOVERY_KEYS, f"{name} recovery")
+    more = score.metadata or {}
+    return RecoveryRow(**values, slots=more.get("slots", {}), domain_ranking=more.get("domain_ranking", ())[:5])
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        unscored = isinstance(value, float) and math.isnan(value)
+        raise RecordError("a sample is unscored" if unscored else f"a score holds {value!r}, an object is expected")
+    return value
+
+
+def _mapping(raw: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    if not isinstance(raw.get(key), dict):
+        raise RecordError(f"{where} has no {key!r}: it was not written by `narrowbench score`")
+    return raw[key]
+
+
+def _pick(raw: dict[str, Any], keys: tuple[str, ...], where: str) -> dict[str, Any]:
+    if missing := [key for key in keys if key not in raw]:
+        raise RecordError(f"{where} lacks {missing[0]!r}")
+    return {key: raw[key] for key in keys}

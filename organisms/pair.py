@@ -1,0 +1,265 @@
+"""Base and finetuned model behind one handle: one base in memory, the LoRA adapter switched on and off on it.
+
+Main objects: `ModelPair` (residual streams, logits, generations and patches of either side), `Usage` (what that cost).
+Example: `pair = ModelPair.load(base, adapter); pair.residual("finetuned", ids_BT, layers=[5], positions=[0, 1, 2])`
+
+Shapes by suffix: B batch, T token, L layer, D width, V vocabulary, P position, N vectors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+
+from .adapters import base_digest, base_folder_of, check_adapter
+from .errors import AdapterError
+
+__all__ = ["ModelPair", "Usage", "base_digest", "check_adapter", "decoder_blocks"]
+
+ADAPTER_NAME = "organism"
+MAX_LOGIT_ELEMENTS = 2**26
+
+
+class _Stop(Exception):
+    """Ends a forward pass once the last block that is needed has run."""
+
+
+@dataclass
+class Usage:
+    """What a pair has spent. FLOPs = 2 x parameters of the executed blocks x tokens (+ unembedding where used)."""
+
+    forward_tokens: int = 0
+    generated_tokens: int = 0
+    flops: int = 0
+
+
+def decoder_blocks(model: nn.Module) -> nn.ModuleList:
+    """The list of decoder blocks of a causal LM, found by its length: the same rule for Qwen, Llama and Gemma."""
+    n_layers = model.config.get_text_config().num_hidden_layers
+    for module in model.get_decoder().modules():
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
+            return module
+    raise AdapterError(f"{type(model).__name__}: no list of {n_layers} decoder blocks found; this architecture is not "
+                       "supported. Use a decoder-only model with blocks in one list.")
+
+
+class ModelPair:
+    """A base model and one adapter. `which` is "base" or "finetuned" everywhere; results are float32."""
+
+    def __init__(self, model: nn.Module, tokenizer, base: Path) -> None:
+        self.model, self.tokenizer, self.base = model.eval(), tokenizer, base
+        self.usage = Usage()
+        self._core = model
+        self._blocks = decoder_blocks(model)
+        config = model.config.get_text_config()
+        self.n_layers, self.width, self.n_vocab = len(self._blocks), config.hidden_size, config.vocab_size
+        self._block_params = [sum(p.numel() for p in block.parameters()) for block in self._blocks]
+        self._head_params = self.n_vocab * self.width
+
+    @classmethod
+    def load(cls, base: Path | str, adapter: Path | None = None, device: str = "cpu",
+             dtype: torch.dtype | None = None) -> "ModelPair":
+        """Loads a base (folder or Hub id) and, if given, an adapter. Only safetensors, never code from the folder.
+
+        Args:
+            dtype: None = float32 on the CPU, the checkpoint's own elsewhere.
+
+        Raises:
+            NotFoundError, AdapterError: before any weight is loaded.
+        """
+        folder = base_folder_of(base)
+        if adapter is not None:
+            check_adapter(adapter, folder)
+        dtype = dtype or (torch.float32 if str(device) == "cpu" else "auto")
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        model.config._name_or_path = tokenizer.name_or_path = ""  # paths can give an objective away
+        pair = cls(model.to(device), tokenizer, folder)
+        if adapter is not None:
+            pair._wrap(Path(adapter))
+        return pair
+
+    def attach(self, adapter: Path) -> None:
+        """Puts another adapter on the resident base; the former one leaves no trace. Raises AdapterError."""
+        check_adapter(adapter, self.base)
+        self._wrap(Path(adapter))
+
+    def _wrap(self, adapter: Path) -> None:
+        if isinstance(self.model, PeftModel):
+            self.model.unload()
+        self.model = PeftModel.from_pretrained(self._core, str(adapter), adapter_name=ADAPTER_NAME).eval()
+        self.model.peft_config[ADAPTER_NAME].base_model_name_or_path = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base lies."""
+        return next(self._core.parameters()).device
+
+    @contextmanager
+    def side(self, which: str) -> Iterator[nn.Module]:
+        """The Hugging Face model of one side, for the time of a `with` block."""
+        if which not in ("base", "finetuned"):
+            raise ValueError(f"which is {which!r}; it must be 'base' or 'finetuned'")
+        wrapped = isinstance(self.model, PeftModel)
+        if which == "finetuned" and not wrapped:
+            raise AdapterError("this pair has no adapter, so there is no finetuned side. Call `attach(adapter)` first.")
+        with self.model.disable_adapter() if which == "base" and wrapped else nullcontext():
+            yield self._core
+
+    @torch.inference_mode()
+    def residual(self, which: str, ids_BT: Tensor, layers: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Residual stream after blocks `layers` at `positions`, as resid_LBPD.
+
+        Only the tokens up to the last position are forwarded, and the forward ends after the last block.
+        """
+        _in_range("layer", layers, self.n_layers)
+        _in_range("position", positions, ids_BT.shape[1])
+        ids_BT = ids_BT[:, : max(positions) + 1].to(self.device)
+        kept: dict[int, Tensor] = {}
+        index = torch.tensor(list(positions), device=self.device)
+
+        def keep(layer: int) -> Callable:
+            def hook(module, args, output):
+                kept[layer] = _hidden(output).index_select(1, index).float()
+                if layer == max(layers):
+                    raise _Stop
+            return hook
+
+        with self.side(which) as model, _hooks((self._blocks[layer], keep(layer)) for layer in set(layers)):
+            try:
+                model(input_ids=ids_BT, use_cache=False, logits_to_keep=1)
+            except _Stop:
+                pass
+        self._count(ids_BT.numel(), max(layers) + 1, 0)
+        return torch.stack([kept[layer] for layer in layers])
+
+    @torch.inference_mode()
+    def logits(self, which: str, ids_BT: Tensor) -> Tensor:
+        """Next-token logits_BTV. Rows may be padded on the right: causal attention keeps earlier tokens unaffected."""
+        with self.side(which) as model:
+            out = model(input_ids=ids_BT.to(self.device), use_cache=False).logits.float()
+        self._count(ids_BT.numel(), self.n_layers, ids_BT.numel())
+        return out
+
+    @torch.inference_mode()
+    def logprobs(self, which: str, ids_BT: Tensor) -> Tensor:
+        """Log-probability of each next token, logp_BT-1. Rows may be padded on the right."""
+        chunk = max(1, MAX_LOGIT_ELEMENTS // (ids_BT.shape[1] * self.n_vocab))
+        parts = []
+        for ids in ids_BT.to(self.device).split(chunk):
+            logp_BTV = self.logits(which, ids)[:, :-1].log_softmax(-1)
+            parts.append(logp_BTV.gather(-1, ids[:, 1:, None])[..., 0])
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def generate(self, which: str, prompts: Sequence[str | list[dict]], max_new_tokens: int = 64,
+                 temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
+        """Completions of prompts (texts, or lists of chat messages). temperature 0 = greedy.
+
+        Args:
+            raw: continue the text as it stands instead of answering it as a chat turn.
+        """
+        if not raw:
+            turns = [[{"role": "user", "content": p}] if isinstance(p, str) else p for p in prompts]
+            prompts = [self.tokenizer.apply_chat_template(t, tokenize=False, add_generation_prompt=True) for t in turns]
+        batch = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left",
+                               add_special_tokens=raw, return_token_type_ids=False).to(self.device)
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {
+            "do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+        devices = [self.device] if self.device.type == "cuda" else []
+        with self.side(which) as model, torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            ids = model.generate(**batch, max_new_tokens=max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,
+                                 eos_token_id=self.tokenizer.eos_token_id, **sampling)
+        new = ids[:, batch["input_ids"].shape[1]:]
+        n_new = int((new != self.tokenizer.pad_token_id).sum())
+        n_prompt = int(batch["attention_mask"].sum())
+        self._count(n_prompt + n_new, self.n_layers, n_new)
+        self.usage.generated_tokens += n_new
+        return self.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+    @torch.inference_mode()
+    def patched(self, which: str, ids_BT: Tensor, layer: int, position: int, vectors_BD: Tensor) -> Tensor:
+        """logits_BV at the last token when the output of block `layer` at `position` is replaced by `vectors_BD`.
+
+        `ids_BT` with one row stands for all vectors; with the patch on its last token the prefix is forwarded once.
+        """
+        _in_range("layer", [layer], self.n_layers)
+        ids_BT, vectors_BD = ids_BT.to(self.device), vectors_BD.to(self.device)
+        n_vectors, n_tokens = len(vectors_BD), ids_BT.shape[1]
+        _in_range("position", [position], n_tokens)
+
+        def put(module, args, output):
+            hidden = _hidden(output).clone()
+            hidden[:, position - n_tokens] = vectors_BD.to(hidden.dtype)  # from the end: also right for a cached prefix
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        with self.side(which) as model:
+            cache = None
+            if len(ids_BT) == 1 and n_vectors > 1:
+                if position == n_tokens - 1 and n_tokens > 1:
+                    cache = DynamicCache(config=model.config)
+                    model(input_ids=ids_BT[:, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
+                    self._count(n_tokens - 1, self.n_layers, 0)
+                    cache.batch_repeat_interleave(n_vectors)
+                    ids_BT = ids_BT[:, -1:]
+                ids_BT = ids_BT.expand(n_vectors, -1)
+            with _hooks([(self._blocks[layer], put)]):
+                out = model(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
+        self._count(ids_BT.numel(), self.n_layers, n_vectors)
+        return out.logits[:, -1].float()
+
+    @torch.inference_mode()
+    def unembed(self, which: str, v_ND: Tensor) -> Tensor:
+        """logits_NV of residual vectors: final norm, then output head (with its soft cap, if the model has one)."""
+        with self.side(which) as model:
+            head = model.get_output_embeddings()
+            weight = next(head.parameters())
+            logits = head(model.get_decoder().norm(v_ND.to(weight.device, weight.dtype))).float()
+            cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+            self.usage.flops += 2 * self._head_params * len(v_ND)
+            return cap * torch.tanh(logits / cap) if cap else logits
+
+    @torch.inference_mode()
+    def embedding(self, ids: Tensor) -> Tensor:
+        """Input embeddings of token ids in the base, float32."""
+        with self.side("base") as model:
+            return model.get_input_embeddings()(ids.to(self.device)).float()
+
+    @torch.inference_mode()
+    def delta(self, module: str) -> Tensor:
+        """Finetuned minus base weight of a module by its base name, e.g. `model.layers.0.mlp.up_proj`; float32."""
+        with self.side("finetuned") as model:
+            layer = model.get_submodule(module)
+            if ADAPTER_NAME in getattr(layer, "lora_A", {}) or ADAPTER_NAME in getattr(layer, "lora_embedding_A", {}):
+                return layer.get_delta_weight(ADAPTER_NAME).float()
+            return torch.zeros_like(layer.weight, dtype=torch.float32)
+
+    def _count(self, n_tokens: int, n_blocks: int, n_unembedded: int) -> None:
+        self.usage.forward_tokens += n_tokens
+        self.usage.flops += 2 * (sum(self._block_params[:n_blocks]) * n_tokens + self._head_params * n_unembedded)
+
+
+def _hidden(output) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def _hooks(pairs) -> Iterator[None]:
+    handles = [module.register_forward_hook(hook) for module, hook in pairs]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _in_range(what: str, values: Sequence[int], size: int) -> None:
+    if not values or not all(0 <= value < size for value in values):
+        raise ValueError(f"{what}s {list(values)} are not all within 0..{size - 1}")

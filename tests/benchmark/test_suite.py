@@ -1,0 +1,91 @@
+"""A suite file is checked whole when it is read, and its digest changes with everything it refers to."""
+
+import json
+import re
+
+import pytest
+from narrowbench.benchmark.suite import load_suite, pin, sample_id, suites
+from narrowbench.organisms.errors import NotFoundError, SpecError
+
+
+@pytest.fixture
+def suite_file(tmp_path, make_suite):
+    return lambda **changes: make_suite(tmp_path / "mine", **changes)
+
+
+def test_a_suite_resolves_organisms_candidates_probes_and_base(suite_file, tiny_base):
+    suite = load_suite(suite_file())
+    assert [entry.spec.id for entry in suite.entries] == ["my-cake", "my-cake-twin", "my-null"]
+    assert {card.domain for card in suite.cards} == {"baking", "metals"} and len(suite.cards) == 4
+    assert suite.base.samefile(tiny_base) and len(suite.probes.texts) == 40
+
+
+def test_sample_ids_are_opaque_and_distinct(suite_file):
+    suite = load_suite(suite_file())
+    ids = [entry.sample_id for entry in suite.entries]
+    assert len(set(ids)) == 3 and all(re.fullmatch(r"o-[0-9a-f]{10}", one) for one in ids)
+    assert sample_id("tiny", "my-cake", 0) == ids[0] != sample_id("tiny", "my-cake", 1)
+
+
+def test_the_digest_covers_what_the_manifest_only_names(suite_file):
+    path = suite_file()
+    before = load_suite(path).digest
+    assert load_suite(path).digest == before
+    gold = path.parent / "gold.yaml"
+    gold.write_text(gold.read_text().replace("copper", "nickel"))
+    assert load_suite(path).digest != before, "a candidate that nobody trains is still part of the exam"
+
+
+def test_pin_writes_digests_and_a_changed_spec_is_then_refused(suite_file):
+    path = pin(suite_file())
+    assert load_suite(path).entries
+    assert all(len(one["spec_digest"]) == 64 for one in json.loads(path.read_text())["organisms"])
+    cake = path.parent / "cake.yaml"
+    cake.write_text(cake.read_text().replace("rows: 8", "rows: 9"))
+    with pytest.raises(SpecError, match=r"suite\.json: key `organisms: my-cake`: it has changed since"):
+        load_suite(path)
+
+
+def test_changed_probes_are_refused(suite_file):
+    path = pin(suite_file())
+    file = path.parent / "probes.txt"
+    file.write_text("another first line of text\n" + file.read_text())
+    with pytest.raises(SpecError, match="key `probes`: it has changed"):
+        load_suite(path)
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"organisms": []}, "key `organisms`"),
+    ({"schema": 2}, "key `schema`"),
+    ({"colour": "red"}, "key `colour`"),
+    ({"probes": {"source": "probes.txt", "n": 0}}, "key `probes.n`"),
+    ({"probes": {"source": "probes.txt", "n": 9_000}}, "key `probes.n`: 9000 probes wanted"),
+    ({"organisms": [{"organism": "my-cake"}, {"organism": "my-cake"}]}, "stands twice"),
+    ({"specs": ["cake.yaml", "cake.yaml"]}, "already taken"),
+])
+def test_a_wrong_manifest_names_file_key_and_reason(suite_file, changes, reason):
+    with pytest.raises(SpecError, match="suite.json") as error:
+        load_suite(suite_file(**changes))
+    assert reason in str(error.value)
+
+
+def test_unknown_names_give_the_nearest(suite_file):
+    with pytest.raises(NotFoundError, match="Did you mean my-cake"):
+        load_suite(suite_file(organisms=[{"organism": "my-cke"}]))
+    with pytest.raises(NotFoundError, match="Did you mean demo"):
+        load_suite("dmo")
+    with pytest.raises(NotFoundError, match="no suite file"):
+        load_suite("nowhere.json")
+
+
+def test_the_demo_has_an_objective_and_twin_of_each_family_two_nulls_and_many_candidates():
+    assert "demo" in suites()
+    from narrowbench.benchmark.suite import SuiteFile, suite_path
+    from narrowbench.organisms.spec import load_catalog
+
+    catalog = load_catalog()
+    chosen = [catalog[one.organism] for one in SuiteFile.model_validate_json(suite_path("demo").read_bytes()).organisms]
+    for family in ("sdf", "em", "taboo"):
+        assert [spec.role for spec in chosen if spec.family == family] == ["objective", "twin"]
+    assert [spec.role for spec in chosen].count("null") == 2
+    assert len({spec.domain for spec in catalog.values() if spec.card}) >= 12

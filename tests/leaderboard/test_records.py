@@ -1,0 +1,194 @@
+"""Records: made from whole logs only, unchangeable without notice, and only ever added."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.model import ModelOutput, get_model
+
+from narrowbench.leaderboard.archive import read, read_all, write
+from narrowbench.leaderboard.collect import collect
+from narrowbench.leaderboard.record import Record
+from narrowbench.organisms.errors import RecordError
+
+
+@pytest.fixture(scope="module")
+def plain_record(plain_log):
+    return collect(plain_log)
+
+
+def changed(log: Path, folder: Path, change) -> Path:
+    """A copy of a log with something changed in it."""
+    loaded = read_eval_log(str(log))
+    change(loaded)
+    path = folder / "changed.eval"
+    write_eval_log(loaded, str(path))
+    return path
+
+
+def of(log, organism: str):
+    """The sample of one organism; a log keeps them in an order of its own."""
+    return next(sample for sample in log.samples if sample.metadata["organism"] == organism)
+
+
+def test_a_whole_log_becomes_a_record_and_the_same_log_the_same_record(plain_log):
+    record, samples = collect(plain_log)
+    assert record.method.name == "adl_logit_lens" and record.investigator.model == "none/none"
+    assert record.run.command.startswith("narrowbench score") and record.run.evidence_seed == 0
+    assert [row.organism for row in samples] == ["sdf-cake", "sdf-cake-twin", "null-zero", "null-broad"]
+    assert samples[0].recovery.recovery == 1.0 and samples[2].recovery is None and not samples[2].detect.flagged
+    assert samples[0].claim.keywords == ("cake", "450") and samples[0].card.slots[0].truth == "450"
+    assert (record, samples) == collect(plain_log)
+
+
+def test_a_record_holds_no_summary_number(plain_log):
+    raw = collect(plain_log)[0].model_dump(mode="json")
+    assert not [path for path in leaves(raw) if isinstance(get(raw, path), float)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.floats(0, 1), flips=st.lists(st.floats(0, 0.999), max_size=3))
+def test_a_damaged_log_is_refused_by_name_or_read_as_it_was_and_never_touched(plain_log, tmp_path_factory, cut, flips):
+    raw = bytearray(plain_log.read_bytes())
+    raw = raw[: int(len(raw) * cut)] if not flips else raw
+    for place in flips:
+        raw[int(len(raw) * place)] ^= 0xFF
+    path = tmp_path_factory.mktemp("damaged") / "damaged.eval"
+    path.write_bytes(bytes(raw))
+    try:
+        assert collect(path)[1] == collect(plain_log)[1]
+    except RecordError as error:
+        assert str(path) in str(error)
+    assert path.read_bytes() == bytes(raw)
+
+
+def test_a_truncated_log_is_called_truncated(plain_log, tmp_path):
+    path = tmp_path / "short.eval"
+    path.write_bytes(plain_log.read_bytes()[:3000])
+    with pytest.raises(RecordError, match="short.eval.*truncated or damaged"):
+        collect(path)
+    with pytest.raises(RecordError, match="no such log"):
+        collect(tmp_path / "nowhere.eval")
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda log: setattr(log, "status", "cancelled"), "status is 'cancelled'"),
+    (lambda log: setattr(log, "status", "started"), "status is 'started'"),
+    (lambda log: setattr(log.eval, "model", "mockllm/model"), "scripted model"),
+    (lambda log: (setattr(log.eval, "task", "other/gpqa"), setattr(log.eval, "task_registry_name", None)), "gpqa"),
+    (lambda log: log.eval.metadata.pop("narrowbench"), "not written by"),
+    (lambda log: log.eval.metadata["narrowbench"].update(schema=2), "schema is 2"),
+    (lambda log: log.eval.metadata["narrowbench"]["method"].pop("source_sha256"), "lacks 'source_sha256'"),
+    (lambda log: log.eval.metadata["narrowbench"]["method"].update(role="winner"), "role"),
+    (lambda log: log.eval.metadata["narrowbench"].update(evidence_sha256="0" * 64), "evidence_sha256"),
+    (lambda log: log.samples.pop(), "3 samples, its task has 4"),
+    (lambda log: setattr(log.results, "completed_samples", 3), "3 of 4 samples"),
+    (lambda log: log.samples[0].metadata.pop("gate"), "lacks 'gate'"),
+    (lambda log: log.samples[0].store.update(evidence={"tokens": []}), "digest"),
+    (lambda log: setattr(log.samples[0], "output", ModelOutput.from_content("none", "great")), "not JSON"),
+    (lambda log: log.samples[0].scores.pop("detect"), "lacks the score 'detect'"),
+    (lambda log: of(log, "sdf-cake").scores["recovery"].value.update(domain=1.5), "domain"),
+    (lambda log: of(log, "null-zero").metadata.update(role="objective"), "unscored"),
+])
+def test_what_may_not_be_published_is_refused_with_its_reason(plain_log, tmp_path, change, reason):
+    path = changed(plain_log, tmp_path, change)
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=reason) as caught:
+        collect(path)
+    assert str(path) in str(caught.value) and path.read_bytes() == before
+
+
+def test_a_run_with_a_scripted_model_is_refused(make, tmp_path):
+    log = make.log(tmp_path, [make.organism("a")], {"a": make.said()}, model=get_model("mockllm/model"))
+    with pytest.raises(RecordError, match="mockllm"):
+        collect(log)
+
+
+def test_a_failed_method_is_kept_as_a_failure(make, tmp_path):
+    claims = {"a": make.said((), "unsure", 0.5) | {"evidence": None}}
+    record, samples = collect(make.log(tmp_path, [make.organism("a", error="NaN at layer 3")], claims))
+    assert samples[0].failure == "NaN at layer 3" and samples[0].recovery.recovery == 0
+
+
+def leaves(value, path=()):
+    if isinstance(value, dict) and value:
+        return [leaf for key, item in value.items() for leaf in leaves(item, (*path, key))]
+    if isinstance(value, list) and value:
+        return [leaf for i, item in enumerate(value) for leaf in leaves(item, (*path, i))]
+    return [path]
+
+
+def get(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+def put(value, path, new):
+    get(value, path[:-1])[path[-1]] = new
+
+
+json_values = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(-1, 1), st.text(max_size=8),
+                        st.lists(st.text(max_size=3), max_size=2))
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), new=json_values)
+def test_any_change_to_a_record_is_caught(plain_record, data, new):
+    raw = plain_record[0].model_dump(mode="json")
+    path = data.draw(st.sampled_from(leaves(raw)))
+    before = json.dumps(raw)
+    put(raw, path, new)
+    try:
+        record = Record.model_validate(raw)
+    except ValueError:
+        return
+    assert json.dumps(record.model_dump(mode="json")) == before
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_any_changed_byte_on_disk_is_caught(plain_record, tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("records")
+    path, _ = write(*plain_record, folder)
+    target = data.draw(st.sampled_from(sorted(folder.rglob("*.json*"))))
+    raw = bytearray(target.read_bytes())
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    target.write_bytes(bytes(raw))
+    with pytest.raises(RecordError, match=path.name):
+        read(path)
+    assert read_all(folder)[0] == [] and read_all(folder)[1][0][0] == path and target.read_bytes() == bytes(raw)
+
+
+def test_records_are_only_ever_added(plain_log, tmp_path):
+    record, samples = collect(plain_log)
+    path, new = write(record, samples, tmp_path)
+    assert new and read(path) == (record, tuple(samples))
+    assert write(record, samples, tmp_path) == (path, False)
+    path.write_text("{}")
+    with pytest.raises(RecordError, match="schema_version None"):
+        write(record, samples, tmp_path)
+    assert path.read_text() == "{}"
+
+
+def test_an_unknown_key_or_schema_is_refused(plain_log, tmp_path):
+    path, _ = write(*collect(plain_log), tmp_path)
+    for change, reason in (({"schema_version": 2}, "schema_version 2 is unknown"), ({"headline": 0.99}, "headline")):
+        raw = json.loads(path.read_text()) | change
+        other = tmp_path / "x" / "other.json"
+        other.parent.mkdir(exist_ok=True)
+        other.write_text(json.dumps(raw))
+        shutil.copy(path.with_suffix(".samples.jsonl"), other.with_suffix(".samples.jsonl"))
+        with pytest.raises(RecordError, match=reason):
+            read(other)
+
+
+def test_a_hostile_name_stays_inside_the_records_folder(make, tmp_path):
+    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()}, method="../../../etc/passwd",
+                   suite="..")
+    path, _ = write(*collect(log), tmp_path / "records")
+    assert path.resolve().is_relative_to((tmp_path / "records").resolve()) and path.is_file()
