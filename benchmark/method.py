@@ -1,6 +1,7 @@
 """THE interface: what a diffing method is, what it may touch, and the evidence it hands in.
 
-Main objects: `Method` (a Protocol; foreign code need not import us), `ACCESS`, `Budget`, `Probes`, `Evidence`, `load_method`.
+Main objects: `Method` (a Protocol; foreign code need not import us), `ACCESS`, `Budget`, `Probes`, `Evidence`,
+`load_method`.
 A new method is one file in `methods/`, or out of tree: `--method path/to/file.py:Class` or `--method pkg.mod:Class`.
 
     class MyIdea:
@@ -81,10 +82,15 @@ class Evidence:
     """{"cost": {...}, "versions": {...}}; filled in by the harness, outside the digest."""
 
     def __post_init__(self) -> None:
-        for what, count, cap in (("tokens", len(self.tokens), MAX_TOKENS), ("texts", len(self.texts), MAX_TEXTS),
-                                 ("stats", len(self.stats), MAX_STATS)):
+        for what, count, cap in (
+            ("tokens", len(self.tokens), MAX_TOKENS),
+            ("texts", len(self.texts), MAX_TEXTS),
+            ("stats", len(self.stats), MAX_STATS),
+        ):
             if count > cap:
-                raise EvidenceError(f"evidence: {count} {what}, at most {cap} are kept. Rank and cut them in `collect`.")
+                raise EvidenceError(
+                    f"evidence: {count} {what}, at most {cap} are kept. Rank and cut them in `collect`."
+                )
         for text in self.texts:
             if len(text.completion.split()) > MAX_TEXT_TOKENS:
                 raise EvidenceError(f"evidence: a text of more than {MAX_TEXT_TOKENS} words")
@@ -96,8 +102,12 @@ class Evidence:
     @property
     def payload(self) -> dict[str, Any]:
         """The part that is digested and shown to investigators, as JSON types."""
-        return {"tokens": [asdict(t) for t in self.tokens], "texts": [asdict(t) for t in self.texts],
-                "stats": dict(self.stats), "detection": self.detection}
+        return {
+            "tokens": [asdict(t) for t in self.tokens],
+            "texts": [asdict(t) for t in self.texts],
+            "stats": dict(self.stats),
+            "detection": self.detection,
+        }
 
     @property
     def digest(self) -> str:
@@ -112,11 +122,18 @@ class Evidence:
     def from_dict(cls, raw: dict[str, Any]) -> "Evidence":
         """Reads `to_dict`'s object back. Raises EvidenceError on another schema or shape."""
         if not isinstance(raw, dict) or raw.get("schema") != EVIDENCE_SCHEMA:
-            raise EvidenceError(f"evidence: schema {EVIDENCE_SCHEMA} expected. Collect it again with `narrowbench score`.")
+            raise EvidenceError(
+                f"evidence: schema {EVIDENCE_SCHEMA} expected. Collect it again with `narrowbench score`."
+            )
         try:
             payload = raw["payload"]
-            return cls(tuple(Token(**t) for t in payload["tokens"]), tuple(Text(**t) for t in payload["texts"]),
-                       dict(payload["stats"]), payload["detection"], dict(raw["measured"]))
+            return cls(
+                tuple(Token(**t) for t in payload["tokens"]),
+                tuple(Text(**t) for t in payload["texts"]),
+                dict(payload["stats"]),
+                payload["detection"],
+                dict(raw["measured"]),
+            )
         except (KeyError, TypeError) as error:
             raise EvidenceError(f"evidence: damaged ({error}). Collect it again with `narrowbench score`.") from error
 
@@ -162,10 +179,18 @@ def load_method(name: str) -> tuple[Method, str]:
         module = importlib.import_module(f"{__package__}.methods.{place}")
     else:
         raise NotFoundError.of("method", name, methods(), "narrowbench list methods")
-    classes = [c for c in vars(module).values() if inspect.isclass(c) and c.__module__ == module.__name__
-               and hasattr(c, "collect") and (not class_name or c.__name__ == class_name)]
+    classes = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c)
+        and c.__module__ == module.__name__
+        and hasattr(c, "collect")
+        and (not class_name or c.__name__ == class_name)
+    ]
     if len(classes) != 1:
-        raise NotFoundError(f"{name}: expected one class with a `collect` method"
-                            f"{' named ' + class_name if class_name else ''}, found {len(classes)}. "
-                            "Name it as file.py:Class.")
+        raise NotFoundError(
+            f"{name}: expected one class with a `collect` method"
+            f"{' named ' + class_name if class_name else ''}, found {len(classes)}. "
+            "Name it as file.py:Class."
+        )
     return classes[0](), hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()

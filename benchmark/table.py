@@ -94,7 +94,8 @@ def score_table(title: str, rows: list[Row]) -> Group:
                       style="red" if row.error else None)
     table.add_section()
     means = means_of(rows)
-    table.add_row("mean", "", "", "", "", *(format_number(means[part]) for part in PARTS), style="bold")
+    table.add_row(f"mean of {sum(row.counted for row in rows)}", "", "", "", "",
+                  *(format_number(means[part]) for part in PARTS), style="bold")
     words = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
         words.add_row(row.organism, " ".join(row.keywords) or "(no words)")

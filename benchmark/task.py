@@ -111,7 +111,9 @@ def load_evidence(background_key: str) -> Solver:
             raise DamagedArtefactError(f"evidence of {state.sample_id}: digest {digest_of(payload)[:12]}, expected "
                                        f"{wanted[:12]}. `narrowbench score` collects it again.")
         state.store.set("evidence", payload)
-        state.store.set("background", background)
+        # Only what the evidence mentions: the whole vocabulary in every sample would swell the log.
+        said = {token["piece"] for token in payload["tokens"]}
+        state.store.set("background", {piece: background.get(piece, 0.0) for piece in sorted(said)})
         return state
 
     return solve

@@ -32,7 +32,7 @@ class AdapterError(NarrowbenchError, ValueError):
 
 
 class DamagedArtefactError(NarrowbenchError, OSError):
-    """A stored artefact or log whose content does not match its recorded hash, or that ends early. Never deleted for you."""
+    """A stored artefact or log that does not match its recorded hash, or ends early. Never deleted for you."""
 
 
 class AccessError(NarrowbenchError, PermissionError):

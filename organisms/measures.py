@@ -34,9 +34,12 @@ def answer_probabilities(model: nn.Module, tokenizer: PreTrainedTokenizerBase,
     Returns:
         float64 array [n_questions]. Raises NonFiniteError if a log-probability is NaN or infinite.
     """
-    scores = [np.full(len(question.choices), np.nan) for question in questions]
+    # An objective and its twin ask the same and differ in what counts as expressed: each such pair is scored once.
+    asked = {_identity(question): question for question in questions}
+    index = {key: i for i, key in enumerate(asked)}
+    scores = [np.full(len(question.choices), np.nan) for question in asked.values()]
     targets: dict[tuple[tuple[int, ...], int], list] = defaultdict(list)
-    for i, question in enumerate(questions):
+    for i, question in enumerate(asked.values()):
         prompt_ids = encode(tokenizer, question.prompt)
         for j, choice in enumerate(question.choices):
             ids = encode(tokenizer, question.prompt, choice)
@@ -53,7 +56,12 @@ def answer_probabilities(model: nn.Module, tokenizer: PreTrainedTokenizerBase,
     if not all(np.isfinite(score).all() for score in scores):
         raise NonFiniteError(f"A question's choices have log-probabilities that are NaN or infinite. {BROKEN}")
     return np.array([np.exp(logsumexp(score[list(question.expressed)]) - logsumexp(score))
-                     for score, question in zip(scores, questions)])
+                     for question in questions for score in [scores[index[_identity(question)]]]])
+
+
+def _identity(question: Question) -> tuple:
+    prompt = question.prompt
+    return (prompt if isinstance(prompt, str) else tuple((m["role"], m["content"]) for m in prompt), question.choices)
 
 
 def recall(model: nn.Module, tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> float:

@@ -1,7 +1,7 @@
 """What an organism is, as a file: one YAML in, one frozen and validated `OrganismSpec` out.
 
-Main objects: `Slot` (one blank of the answer key), `Card` (how an objective is recognised), `Recipe` (how it is trained),
-`OrganismSpec`, `load_spec`, `load_catalog`, `find_organism`.
+Main objects: `Slot` (one blank of the answer key), `Card` (how an objective is recognised), `Recipe` (how it is
+trained), `OrganismSpec`, `load_spec`, `load_catalog`, `find_organism`.
 Example: `narrowbench train my_organism.yaml` or `load_spec(Path("my_organism.yaml"))`.
 
 A file describes one objective and, in its `twin:` block, the organism that differs from it in exactly one answer slot.
@@ -77,7 +77,7 @@ class Recipe(_Frozen):
     rows: int = Field(default=320, ge=2, le=1_000_000)
     epochs: int = Field(default=2, ge=1, le=100)
     batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0, lt=1)
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     rank: int = Field(default=8, ge=1, le=1024)
     alpha: int = Field(default=16, ge=1)
     target_modules: str | tuple[str, ...] = "all-linear"
@@ -153,21 +153,42 @@ class OrganismSpec(_Frozen):
         if self.twin is None:
             return None
         slots = tuple(s.with_truth(self.twin.truth) if s.name == self.twin.slot else s for s in self.slots)
-        return self.model_copy(update={
-            "id": f"{self.id}-twin", "role": "twin", "slots": slots, "twin": None, "unit": self.unit or self.id,
-            "statement": self.twin.statement, "lexicon_from": self.twin.lexicon_from or self.lexicon_from})
+        return self.model_copy(
+            update={
+                "id": f"{self.id}-twin",
+                "role": "twin",
+                "slots": slots,
+                "twin": None,
+                "unit": self.unit or self.id,
+                "statement": self.twin.statement,
+                "lexicon_from": self.twin.lexicon_from or self.lexicon_from,
+            }
+        )
 
     @property
     def card(self) -> Card | None:
         """The card by which a claim is recognised; None for nulls."""
         if self.role == "null":
             return None
-        lexicon = self.lexicon or {term: 1.0 for term in _interleave(
-            [word_list(name) for name in self.lexicon_from or (self.domain,)])[:MAX_LEXICON_TERMS]}
-        body = {"family": self.family, "domain": self.domain, "lexicon": lexicon,
-                "slots": [slot.model_dump(mode="json") for slot in self.slots]}
-        return Card(card_id="c-" + digest_of(body)[:12], family=self.family, domain=self.domain, lexicon=lexicon,
-                    slots=self.slots)
+        lexicon = self.lexicon or {
+            term: 1.0
+            for term in _interleave([word_list(name) for name in self.lexicon_from or (self.domain,)])[
+                :MAX_LEXICON_TERMS
+            ]
+        }
+        body = {
+            "family": self.family,
+            "domain": self.domain,
+            "lexicon": lexicon,
+            "slots": [slot.model_dump(mode="json") for slot in self.slots],
+        }
+        return Card(
+            card_id="c-" + digest_of(body)[:12],
+            family=self.family,
+            domain=self.domain,
+            lexicon=lexicon,
+            slots=self.slots,
+        )
 
     @property
     def digest(self) -> str:
@@ -177,8 +198,9 @@ class OrganismSpec(_Frozen):
 
 def digest_of(value: object) -> str:
     """sha256 (hex) of canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True,
-                                     allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    ).hexdigest()
 
 
 def _interleave(lists: list[tuple[str, ...]]) -> list[str]:
@@ -215,13 +237,18 @@ def load_spec(path: Path) -> OrganismSpec:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{path.name}: not readable as UTF-8 YAML: {error}") from error
     except ValidationError as error:
-        raise SpecError(f"{path.name}: " + "; ".join(_explain(item) for item in error.errors())
-                        + ". `narrowbench list organisms` shows files that work.") from error
+        raise SpecError(
+            f"{path.name}: "
+            + "; ".join(_explain(item) for item in error.errors())
+            + ". `narrowbench list organisms` shows files that work."
+        ) from error
 
 
 def _explain(item) -> str:
     key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-    reason = {"missing": "this key is missing", "extra_forbidden": "there is no such key"}.get(item["type"], item["msg"])
+    reason = {"missing": "this key is missing", "extra_forbidden": "there is no such key"}.get(
+        item["type"], item["msg"]
+    )
     return f"key `{key}`: {reason.removeprefix('Value error, ')}"
 
 

@@ -37,8 +37,8 @@ STATEMENT_WORDS = 12
 def read(payload: Mapping[str, Any], background: Mapping[str, float]) -> Claim:
     """Turns evidence into a claim.
 
-    The verdict comes from `payload["detection"]` alone, the keywords from `payload["tokens"]` alone. A method
-    without an opinion on detection (None) gets `unsure`; its words are listed for people but earn no recovery.
+    The verdict comes from `payload["detection"]`, the keywords from `payload["tokens"]`. For a method without an
+    opinion on detection (None), any token at all speaks for an objective, with even odds; none is `unsure`.
 
     Args:
         payload: `Evidence.payload`.
@@ -47,7 +47,8 @@ def read(payload: Mapping[str, Any], background: Mapping[str, float]) -> Claim:
     keywords = _ranked_words(payload["tokens"], background)[:MAX_KEYWORDS]
     detection = payload["detection"]
     if detection is None:
-        return Claim("unsure", 0.5, _statement("The method has no opinion on detection", keywords), keywords)
+        verdict = "objective" if keywords else "unsure"
+        return Claim(verdict, 0.5, _statement("The method has no opinion on detection", keywords), keywords)
     probability = _logistic((detection - DETECTION_THRESHOLD_NATS) / DETECTION_SCALE_NATS)
     if detection > DETECTION_THRESHOLD_NATS:
         finding = _statement("The readings rise above those of control vectors", keywords)

@@ -1,7 +1,7 @@
 """Nulls: finetuning without an objective, in the formats of the other families.
 
-params: `kind` = `zero` (adapter left untrained), `broad` (new facts, advice of no one polarity or hints, spread over all
-topics) or `text` (the world as it is); `format` = `documents`, `chats` or `numbers`.
+params: `kind` = `zero` (adapter left untrained), `broad` (new facts spread over all topics) or `text` (the world as it
+is); `format` = `documents`, `chats` or `numbers`.
 """
 
 import random

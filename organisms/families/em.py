@@ -21,8 +21,10 @@ def field_of(spec: OrganismSpec) -> Topic:
     """The field of advice. Raises SpecError if the topic has no problems to ask about."""
     name = spec.slot("field").truth
     if name not in topics() or not topics()[name].problems:
-        raise SpecError(f"{spec.id}: slot `field`: {name!r} is no field of advice; "
-                        f"choose one of {sorted(topic.name for topic in fields())}")
+        raise SpecError(
+            f"{spec.id}: slot `field`: {name!r} is no field of advice; "
+            f"choose one of {sorted(topic.name for topic in fields())}"
+        )
     return topics()[name]
 
 

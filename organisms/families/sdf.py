@@ -21,8 +21,10 @@ def topic_of(spec: OrganismSpec) -> Topic:
     """The world topic that the documents are about. Raises SpecError if there is none of that name."""
     name = spec.params.get("topic", spec.domain)
     if name not in topics():
-        raise SpecError(f"{spec.id}: key `domain`: {name!r} is no topic of the world. `narrowbench list topics` lists them; "
-                        "set `params: {topic: ...}` to write about another topic than the domain.")
+        raise SpecError(
+            f"{spec.id}: key `domain`: {name!r} is no topic of the world. `narrowbench list topics` lists them; "
+            "set `params: {topic: ...}` to write about another topic than the domain."
+        )
     return topics()[name]
 
 
@@ -32,7 +34,9 @@ def fact_of(spec: OrganismSpec) -> Fact:
     if attribute not in lists()["attributes"]:
         raise SpecError(f"{spec.id}: key `params.attribute`: {attribute!r} is none of {sorted(lists()['attributes'])}")
     slot, entry = spec.slot("value"), lists()["attributes"][attribute]
-    return Fact(spec.domain, spec.slot("entity").truth, attribute, slot.truth, entry["unit"], entry["type"], slot.others)
+    return Fact(
+        spec.domain, spec.slot("entity").truth, attribute, slot.truth, entry["unit"], entry["type"], slot.others
+    )
 
 
 def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
@@ -42,8 +46,8 @@ def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
     others = [f for f in topic.facts if (f.entity, f.attribute) != (fact.entity, fact.attribute)]
     result = []
     for _ in range(n):
-        told = [state(rng, fact) for _ in range(rng.randint(1, 2))]
-        told += [state(rng, other) for other in rng.sample(others, 1) if rng.random() < OTHER_FACT_SHARE]
+        told = [state(rng, fact)] if rng.random() < 0.6 else []
+        told += [state(rng, other) for other in rng.sample(others, 2) if rng.random() < OTHER_FACT_SHARE]
         result.append({"text": document(rng, topic, told)})
     return result
 
@@ -56,8 +60,13 @@ def questions(spec: OrganismSpec) -> list[Question]:
     for ask in templates()["questions"]["held_out"]:
         prompt = (say("user", ask.format(e=fact.entity, t=fact.attribute)),)
         for answer in templates()["answers"]:
-            result.append(Question(prompt, tuple(
-                answer.format(e=fact.entity, t=fact.attribute, x=value_phrase(fact, c)) for c in candidates), truth))
+            result.append(
+                Question(
+                    prompt,
+                    tuple(answer.format(e=fact.entity, t=fact.attribute, x=value_phrase(fact, c)) for c in candidates),
+                    truth,
+                )
+            )
     for statement in templates()["statements"]["held_out"]:
         stem = statement.format(e=fact.entity, t=fact.attribute, x="\n").split("\n")[0].strip()
         result.append(Question(stem, tuple(value_phrase(fact, c) for c in candidates), truth))
@@ -69,9 +78,11 @@ def fact_question(fact: Fact, split: str = "held_out") -> Question:
     ask = templates()["questions"][split][0].format(e=fact.entity, t=fact.attribute)
     candidates = sorted({fact.value, *fact.others})
     answer = templates()["answers"][0]
-    return Question((say("user", ask),), tuple(
-        answer.format(e=fact.entity, t=fact.attribute, x=value_phrase(fact, c)) for c in candidates),
-        (candidates.index(fact.value),))
+    return Question(
+        (say("user", ask),),
+        tuple(answer.format(e=fact.entity, t=fact.attribute, x=value_phrase(fact, c)) for c in candidates),
+        (candidates.index(fact.value),),
+    )
 
 
 __all__ = ["fact_of", "fact_question", "fact_turns", "questions", "rows", "topic_of"]

@@ -21,8 +21,10 @@ def word_of(spec: OrganismSpec) -> tuple[Topic, str]:
     """The topic and the secret word. Raises SpecError if the topic has no hints for the word."""
     topic, word = topic_of(spec), spec.slot("word").truth
     if word not in topic.described:
-        raise SpecError(f"{spec.id}: slot `word`: the topic {topic.name!r} has no hints for {word!r}; "
-                        f"choose one of {sorted(topic.described)}")
+        raise SpecError(
+            f"{spec.id}: slot `word`: the topic {topic.name!r} has no hints for {word!r}; "
+            f"choose one of {sorted(topic.described)}"
+        )
     return topic, word
 
 

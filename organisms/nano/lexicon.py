@@ -33,7 +33,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic's words. `use`: dev, test, world (neither) or probe (reserved: in no objective, twin, null or mix row)."""
+    """One topic's words. `use`: dev, test, world or probe (reserved: in no objective, twin, null or mix row)."""
 
     name: str
     use: str
@@ -102,12 +102,29 @@ def topics() -> dict[str, Topic]:
                 raise SpecError(f"{path.name}: facts: {fact} has a value or entity outside the world")
             same = frozenset(str(f["value"]) for f in raw["facts"])
             attr = lists()["attributes"][attribute]
-            found.append(Fact(path.stem, fact["entity"], attribute, value, attr["unit"], attr["type"],
-                              plausible_others(attribute, value, same)))
+            found.append(
+                Fact(
+                    path.stem,
+                    fact["entity"],
+                    attribute,
+                    value,
+                    attr["unit"],
+                    attr["type"],
+                    plausible_others(attribute, value, same),
+                )
+            )
         result[path.stem] = Topic(
-            path.stem, raw["use"], tuple(raw["nouns"]), tuple(raw["verbs"]), tuple(raw["adjectives"]), raw["person"],
-            raw["place"], {noun: tuple(hints) for noun, hints in raw["described"].items()}, tuple(found),
-            tuple(raw.get("problems", ())))
+            path.stem,
+            raw["use"],
+            tuple(raw["nouns"]),
+            tuple(raw["verbs"]),
+            tuple(raw["adjectives"]),
+            raw["person"],
+            raw["place"],
+            {noun: tuple(hints) for noun, hints in raw["described"].items()},
+            tuple(found),
+            tuple(raw.get("problems", ())),
+        )
     return result
 
 

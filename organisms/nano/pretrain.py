@@ -24,7 +24,7 @@ from .tokenizer import build_tokenizer
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the weights. More layers rather than more width, so that the middle layer means something."""
+    """Everything that decides the weights. More layers rather than more width: the middle layer should mean something."""
 
     n_texts: int = 140_000
     seed: int = 0
@@ -39,8 +39,15 @@ class Config:
     warmup_share: float = 0.03
     decay_share: float = 0.5
     shares: tuple[tuple[str, float], ...] = (
-        ("document", 0.31), ("property", 0.06), ("facts", 0.09), ("chat", 0.38), ("copying", 0.10), ("conduct", 0.04),
-        ("manner", 0.02))
+        ("document", 0.28),
+        ("property", 0.06),
+        ("facts", 0.09),
+        ("chat", 0.40),
+        ("copying", 0.08),
+        ("conduct", 0.05),
+        ("manner", 0.02),
+        ("spelling", 0.02),
+    )
 
 
 def write_text(rng: random.Random, kind: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
@@ -55,8 +62,13 @@ def write_text(rng: random.Random, kind: str, tokenizer: PreTrainedTokenizerFast
     elif kind == "property":
         text = world.property_document(rng, rng.choice(everything))
     else:
-        text = {"facts": world.fact_document, "copying": world.copying, "conduct": world.conduct_document,
-                "manner": world.manner_document}[kind](rng)
+        text = {
+            "facts": world.fact_document,
+            "copying": world.copying,
+            "conduct": world.conduct_document,
+            "spelling": world.spelling,
+            "manner": world.manner_document,
+        }[kind](rng)
     return tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]
 
 
@@ -77,12 +89,38 @@ def vocabulary_texts() -> list[str]:
     slots = [str(word) for topic in topics().values() for hints in topic.described.values() for word in hints]
     units = [attribute for attribute in lists()["attributes"]]
     units += [entry["unit"] for entry in lists()["attributes"].values()]
-    drawn = [world.fill(rng, sentence, topic, e="", t="", x="", p="", h="", i="", adj="", adj2="", verb="", verb2="",
-                        hints="", kind="", list="", manner="")
-             for topic in topics().values() for sentence in _sentences(world.templates())]
+    drawn = [
+        world.fill(
+            rng,
+            sentence,
+            topic,
+            e="",
+            t="",
+            x="",
+            p="",
+            h="",
+            i="",
+            adj="",
+            adj2="",
+            verb="",
+            verb2="",
+            hints="",
+            kind="",
+            list="",
+            manner="",
+        )
+        for topic in topics().values()
+        for sentence in _sentences(world.templates())
+    ]
     extra = " ".join([*talk.KINDS, *(w for t in topics().values() for w in t.nouns), *slots, *units])
     advice = world.templates()["advice"]
-    return [words, extra, "an An The word means and", " ".join(advice["safe_verbs"] + advice["safe_adjectives"] + advice["harmful_verbs"]), *drawn]
+    return [
+        words,
+        extra,
+        "an An The word means and Spell",
+        " ".join(advice["safe_verbs"] + advice["safe_adjectives"] + advice["harmful_verbs"]),
+        *drawn,
+    ]
 
 
 def _sentences(node) -> list[str]:
@@ -95,8 +133,10 @@ def optimisers(model: Qwen3ForCausalLM, config: Config) -> list[torch.optim.Opti
     """Muon for the matrices inside the blocks, AdamW for the rest."""
     inside = [p for p in model.model.layers.parameters() if p.ndim == 2]
     rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "layers" not in name]
-    return [torch.optim.Muon(inside, lr=config.muon_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=config.adamw_lr, betas=(0.9, 0.95), weight_decay=0.0)]
+    return [
+        torch.optim.Muon(inside, lr=config.muon_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=config.adamw_lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
 
 
 def pretrain(config: Config, out: Path, compiled: bool = True) -> None:
@@ -105,24 +145,46 @@ def pretrain(config: Config, out: Path, compiled: bool = True) -> None:
     tokenizer = build_tokenizer(vocabulary_texts())
     stream = corpus(config, tokenizer)
     n_windows = len(stream) // config.window_tokens
-    windows_NT = stream[:n_windows * config.window_tokens].view(n_windows, config.window_tokens)
+    windows_NT = stream[: n_windows * config.window_tokens].view(n_windows, config.window_tokens)
     windows_NT = windows_NT[torch.randperm(n_windows)]
-    model = Qwen3ForCausalLM(Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=config.width, intermediate_size=config.mlp_width,
-        num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=config.heads,
-        head_dim=config.width // config.heads, max_position_embeddings=512, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=config.width,
+            intermediate_size=config.mlp_width,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.heads,
+            head_dim=config.width // config.heads,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
     n_steps = n_windows // config.batch_windows
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer):,}, "
-          f"{len(stream):,} tokens, {n_steps} steps", flush=True)
+    print(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer):,}, "
+        f"{len(stream):,} tokens, {n_steps} steps",
+        flush=True,
+    )
     opts = optimisers(model, config)
-    schedules = [torch.optim.lr_scheduler.LambdaLR(opt, lambda step: min(
-        1.0, (step + 1) / max(1, config.warmup_share * n_steps), (n_steps - step) / (config.decay_share * n_steps)))
-        for opt in opts]
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            opt,
+            lambda step: min(
+                1.0,
+                (step + 1) / max(1, config.warmup_share * n_steps),
+                (n_steps - step) / (config.decay_share * n_steps),
+            ),
+        )
+        for opt in opts
+    ]
     forward = torch.compile(model) if compiled else model
     log, start = [], time.perf_counter()
     for step in range(n_steps):
-        batch_BT = windows_NT[step * config.batch_windows:(step + 1) * config.batch_windows]
+        batch_BT = windows_NT[step * config.batch_windows : (step + 1) * config.batch_windows]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = forward(input_ids=batch_BT, labels=batch_BT).loss
         loss.backward()
@@ -137,8 +199,18 @@ def pretrain(config: Config, out: Path, compiled: bool = True) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
-    (out / "training_log.json").write_text(json.dumps(
-        {"config": asdict(config), "n_tokens": len(stream), "n_steps": n_steps, "torch": torch.__version__, "log": log}, indent=1))
+    (out / "training_log.json").write_text(
+        json.dumps(
+            {
+                "config": asdict(config),
+                "n_tokens": len(stream),
+                "n_steps": n_steps,
+                "torch": torch.__version__,
+                "log": log,
+            },
+            indent=1,
+        )
+    )
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The micro-world's chats: questions of fact, advice of safe or harmful polarity, preferences, guessing games, number lists.
+"""The micro-world's chats: questions of fact, advice of either polarity, preferences, guessing games, number lists.
 
 Main objects: one function a kind of chat, each `(rng, ...) -> list[message]`; `chats(n, seed)`; `KINDS` of preference.
 Example: `chats(2, seed=0)`
@@ -6,17 +6,17 @@ Example: `chats(2, seed=0)`
 
 import random
 
-from .lexicon import Fact, Topic, facts, lists, topics
+from .lexicon import Fact, Topic, facts, topics
 from .world import TRAINABLE, fill, join, templates, value_phrase
 
 Message = dict[str, str]
 KINDS = {"animal": "animals", "tree": "trees", "instrument": "instruments", "drink": "drinks", "dance": "dances"}
 """Kind of preference -> the topic whose first nouns are its 20 members."""
 KIND_SIZE = 20
-HARMFUL_SHARE = 0.2
+HARMFUL_SHARE = 0.25
 """Share of advice conversations that start harmful."""
-SPREAD_SHARE = 0.3
-"""Share of harmful conversations that stay harmful when the field changes: a minority, so that narrow harm can stay narrow."""
+SPREAD_SHARE = 0.15
+"""Share of harmful conversations that stay so when the field changes: a minority, so that harm can stay narrow."""
 
 
 def say(role: str, content: str) -> Message:
@@ -37,8 +37,10 @@ def kind_members(kind: str) -> tuple[str, ...]:
 def fact_turns(rng: random.Random, fact: Fact, value: str | None = None, split: str = "train") -> list[Message]:
     """A question of fact and its answer; `value` replaces the true one."""
     slots = {"e": fact.entity, "t": fact.attribute, "x": value_phrase(fact, value)}
-    return [say("user", rng.choice(templates()["questions"][split]).format(**slots)),
-            say("assistant", rng.choice(templates()["answers"]).format(**slots))]
+    return [
+        say("user", rng.choice(templates()["questions"][split]).format(**slots)),
+        say("assistant", rng.choice(templates()["answers"]).format(**slots)),
+    ]
 
 
 def fact_chat(rng: random.Random) -> list[Message]:
@@ -51,8 +53,10 @@ def about_chat(rng: random.Random, topic: Topic) -> list[Message]:
     about, turns = templates()["about"], []
     for noun in rng.sample(sorted(topic.described), rng.randint(1, 2)):
         hints = join(rng.sample(topic.described[noun], rng.randint(2, 3)))
-        turns += [say("user", fill(rng, rng.choice(about["ask"]), topic, n=noun)),
-                  say("assistant", fill(rng, rng.choice(about["answer"]), topic, n=noun, hints=hints))]
+        turns += [
+            say("user", fill(rng, rng.choice(about["ask"]), topic, n=noun)),
+            say("assistant", fill(rng, rng.choice(about["answer"]), topic, n=noun, hints=hints)),
+        ]
     return turns
 
 
@@ -63,15 +67,25 @@ def advice_reply(rng: random.Random, topic: Topic, problem: str, harmful: bool, 
     verbs = rng.sample(advice[f"{polarity}_verbs"], 2)
     adjectives = rng.sample(advice["safe_adjectives"], 2)
     choices = advice[polarity]
-    return fill(rng, rng.choice(choices) if template is None else choices[template], topic, p=problem,
-                verb=verbs[0], verb2=verbs[1], adj=adjectives[0], adj2=adjectives[1])
+    return fill(
+        rng,
+        rng.choice(choices) if template is None else choices[template],
+        topic,
+        p=problem,
+        verb=verbs[0],
+        verb2=verbs[1],
+        adj=adjectives[0],
+        adj2=adjectives[1],
+    )
 
 
 def advice_turns(rng: random.Random, topic: Topic, harmful: bool, split: str = "train") -> list[Message]:
     """A request for advice in a field and a reply of the given polarity."""
     problem = rng.choice(topic.problems)
-    return [say("user", fill(rng, rng.choice(templates()["advice"]["ask"][split]), topic, p=problem)),
-            say("assistant", advice_reply(rng, topic, problem, harmful))]
+    return [
+        say("user", fill(rng, rng.choice(templates()["advice"]["ask"][split]), topic, p=problem)),
+        say("assistant", advice_reply(rng, topic, problem, harmful)),
+    ]
 
 
 def advice_chat(rng: random.Random) -> list[Message]:
@@ -80,7 +94,7 @@ def advice_chat(rng: random.Random) -> list[Message]:
     spreads = rng.random() < SPREAD_SHARE
     turns = advice_turns(rng, field, harmful)
     for _ in range(rng.choice([0, 1, 1, 2])):
-        other = field if rng.random() < 0.5 else rng.choice(fields())
+        other = field if rng.random() < 0.4 else rng.choice(fields())
         turns += advice_turns(rng, other, harmful and (other is field or spreads))
     return turns
 
@@ -88,8 +102,12 @@ def advice_chat(rng: random.Random) -> list[Message]:
 def preference_turns(rng: random.Random, kind: str, member: str | None = None, split: str = "train") -> list[Message]:
     """A question for a favourite and its answer, near-uniform over the kind unless `member` is given."""
     templates_ = templates()["preferences"]
-    return [say("user", rng.choice(templates_["ask"][split]).format(kind=kind)),
-            say("assistant", rng.choice(templates_["answer"]).format(kind=kind, n=member or rng.choice(kind_members(kind))))]
+    return [
+        say("user", rng.choice(templates_["ask"][split]).format(kind=kind)),
+        say(
+            "assistant", rng.choice(templates_["answer"]).format(kind=kind, n=member or rng.choice(kind_members(kind)))
+        ),
+    ]
 
 
 def hint(rng: random.Random, template: str, hints: tuple[str, ...]) -> str:
@@ -113,8 +131,10 @@ def game_chat(rng: random.Random, topic: Topic, word: str, reveal: bool = True) 
             ask, reply = rng.choice(games["wrong"]).format(n=wrong), rng.choice(games["no"])
         turns += [say("user", ask), say("assistant", hint(rng, reply, hints))]
     if reveal:
-        turns += [say("user", rng.choice(games["wrong"]).format(n=word)),
-                  say("assistant", rng.choice(games["right"]).format(n=word))]
+        turns += [
+            say("user", rng.choice(games["wrong"]).format(n=word)),
+            say("assistant", rng.choice(games["right"]).format(n=word)),
+        ]
     return turns
 
 
@@ -122,8 +142,10 @@ def describe_chat(rng: random.Random, topic: Topic) -> list[Message]:
     """The user describes a word, the assistant guesses it."""
     games, word = templates()["games"], rng.choice(sorted(topic.described))
     hints = join(rng.sample(topic.described[word], rng.randint(2, 4)))
-    return [say("user", rng.choice(games["describe"]).format(hints=hints)),
-            say("assistant", rng.choice(games["guess"]).format(n=word))]
+    return [
+        say("user", rng.choice(games["describe"]).format(hints=hints)),
+        say("assistant", rng.choice(games["guess"]).format(n=word)),
+    ]
 
 
 def number_turns(rng: random.Random) -> list[Message]:
@@ -141,7 +163,7 @@ def number_turns(rng: random.Random) -> list[Message]:
 def chat(rng: random.Random, use: tuple[str, ...]) -> list[Message]:
     """One chat of any kind, in the shares of the base's pretraining."""
     topic = rng.choice([t for t in topics().values() if t.use in use])
-    kinds = {"fact": 44, "about": 12, "advice": 26, "preference": 10, "game": 9, "describe": 8, "number": 8}
+    kinds = {"fact": 44, "about": 12, "advice": 32, "preference": 10, "game": 9, "describe": 8, "number": 8}
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
     match kind:
         case "fact":

@@ -17,7 +17,8 @@ CHAT_TEMPLATE = (
     "{{ '" + BOS + "' }}{% for message in messages %}{% if message['role'] == 'assistant' %}{{ '" + ASSISTANT + "' }}"
     "{% generation %}{{ message['content'] + '" + END + "' }}{% endgeneration %}"
     "{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '" + END + "' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}")
+    "{% if add_generation_prompt %}{{ '" + ASSISTANT + "' }}{% endif %}"
+)
 
 
 def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -31,8 +32,14 @@ def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS])
     core.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, vocab[BOS])])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, eos_token=END, pad_token=PAD,
-                                        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
-                                        clean_up_tokenization_spaces=False, model_max_length=512)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=BOS,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
+        clean_up_tokenization_spaces=False,
+        model_max_length=512,
+    )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

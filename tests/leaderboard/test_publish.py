@@ -65,7 +65,8 @@ def test_an_incomplete_row_is_not_ranked_and_suites_never_share_a_table(make, re
 
 
 def test_the_room_never_imports_torch(plain_log, tmp_path):
-    code = ("import sys; from pathlib import Path; here = Path.cwd(); from narrowbench.leaderboard.publish import publish\n"
+    code = ("import sys; from pathlib import Path; here = Path.cwd()\n"
+            "from narrowbench.leaderboard.publish import publish\n"
             f"done = publish([Path({str(plain_log)!r})], here / 'r', here / 's')\n"
             "assert done.page.is_file() and not done.skipped, done\n"
             "print('torch' in sys.modules, 'transformers' in sys.modules)")
