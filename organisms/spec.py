@@ -43,8 +43,8 @@ class Slot(_Frozen):
     def _check(self) -> "Slot":
         if self.truth in self.others:
             raise ValueError(f"slot {self.name!r}: the wrong candidate {self.truth!r} in `others` equals the truth")
-        if len(set(self.others)) < len(self.others):
-            raise ValueError(f"slot {self.name!r}: `others` names a candidate twice")
+        if len({other.casefold() for other in self.others} - {self.truth.casefold()}) < len(self.others):
+            raise ValueError(f"slot {self.name!r}: `others` names a candidate twice (graders do not see case)")
         if len(self.candidates) < MIN_CANDIDATES:
             raise ValueError(f"slot {self.name!r}: {len(self.candidates)} candidates, at least {MIN_CANDIDATES} needed")
         if unknown := set(self.aliases) - set(self.candidates):
@@ -135,6 +135,9 @@ class OrganismSpec(_Frozen):
                 raise ValueError(f"`{key}` is missing: an objective needs it")
         if len({slot.name for slot in self.slots}) < len(self.slots):
             raise ValueError("two slots share a name")
+        named = [candidate.casefold() for slot in self.slots for candidate in slot.candidates]
+        if shared := sorted({candidate for candidate in named if named.count(candidate) > 1}):
+            raise ValueError(f"two slots share the candidates {shared}: a keyword must answer one slot only")
         if len(self.lexicon) > MAX_LEXICON_TERMS:
             raise ValueError(f"`lexicon` has {len(self.lexicon)} terms, at most {MAX_LEXICON_TERMS}")
         if self.twin and self.twin.truth not in self.slot(self.twin.slot).others:
@@ -227,7 +230,7 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 def load_spec(path: Path) -> OrganismSpec:
     """Reads one organism file. Raises SpecError naming file, key and reason; NotFoundError if there is no such file."""
     if not path.is_file():
-        raise NotFoundError(f"There is no organism file {path}. `narrowbench new organism` writes one to start from.")
+        raise NotFoundError(f"There is no organism file {path}. Those in organisms/catalog/nano are good ones to start from.")
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
         if not isinstance(raw, dict):

@@ -34,6 +34,13 @@ def test_a_documented_command_is_one_that_exists(line):
     assert {word for word in words if word.startswith("-")} <= known | {"--help"}, line
 
 
+def test_every_command_that_a_message_names_exists():
+    text = "".join(p.read_text(encoding="utf-8") for p in [*ROOT.glob("*.py"), *(
+        p for room in ("organisms", "graders", "benchmark", "leaderboard") for p in (ROOT / room).rglob("*.py"))])
+    named = {match.split()[0] for match in re.findall(r"`narrowbench ([a-z][^`{]*)", text)}
+    assert named and named <= set(get_command(app).commands), named - set(get_command(app).commands)
+
+
 def test_the_tree_in_the_readme_names_every_module():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rooms = ["organisms", "graders", "benchmark", "leaderboard"]

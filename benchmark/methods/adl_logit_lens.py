@@ -24,7 +24,7 @@ class AdlLogitLens:
     name, version, role = "adl_logit_lens", "1", "method"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, layer_fraction: float = 0.5) -> None:
+    def __init__(self, k: int = 5, layer_fraction: float = 0.8) -> None:
         self.k, self.layer_fraction = k, layer_fraction
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:

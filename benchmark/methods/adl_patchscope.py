@@ -19,7 +19,7 @@ WORDS = ("small", "cold", "round", "heavy", "new", "soft", "deep", "wide", "youn
          "loud", "strong", "empty", "slow", "bright", "hard", "old")
 """Plain words, one token in most vocabularies and in the topic of no objective, best first."""
 N_PROMPTS, N_WORDS = 3, 4
-SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
 N_CHOOSING = 20
 
 
@@ -35,9 +35,11 @@ class AdlPatchscope:
             agreement(v) = mean over prompt pairs i < j of sum_t min(q_i(t), q_j(t))
         and the scale is the one with the largest mean over positions of agreement(delta) - mean_r agreement(r), r over
         20 vectors of each control set. Too small a scale shows the prompt, too large a one the model's default answer;
-        both are the same for controls and cancel.
+        both are the same for controls and cancel. Scales below 1 are not tried: on dev organisms the prompts then
+        agree on each other's kind of word, whatever the vector.
+    Detection: no opinion (None). On dev organisms its lifts did not tell organisms from nulls.
     Source: arXiv 2510.13900, section 2 (there: `w -> w` prompts, `?` as placeholder, the scale picked by an LLM).
-    Cost: as `adl_logit_lens`, then 3 prompts x positions x (8 scales x 41 + 201) single tokens through the whole model.
+    Cost: as `adl_logit_lens`, then 3 prompts x positions x (5 scales x 41 + 201) single tokens through the whole model.
     Blind spots: a model that does not copy in context; what the finetuned model says to any vector (cancels by design);
         else as `adl_logit_lens`. Words of the prompts themselves are hard to read.
 
@@ -64,12 +66,12 @@ class AdlPatchscope:
         agreement_S = sum(self._agreement(pair, prompts, layer, means, p, seed) for p in positions) / len(positions)
         best = int(agreement_S.argmax())
         stats.update(scale=float(self.scales[best]), agreement=float(agreement_S[best]))
-        readings, tokens = [], []
+        tokens = []
         for p in positions:
             vectors_ND = self.scales[best] * beside_controls(means.delta_PD[p], means, p, seed)
-            readings.append(Reading.of(self._say(pair, prompts, layer, vectors_ND).mean(dim=0).log_softmax(-1)))
-            tokens += to_tokens(readings[-1], pair.tokenizer, self.name, p)
-        return Evidence(tokens=tuple(tokens), stats=stats, detection=detection_of(readings))
+            reading = Reading.of(self._say(pair, prompts, layer, vectors_ND).mean(dim=0).log_softmax(-1))
+            tokens += to_tokens(reading, pair.tokenizer, self.name, p)
+        return Evidence(tokens=tuple(tokens), stats=stats, detection=None)
 
     def _agreement(self, pair, prompts, layer, means: Means, position: int, seed: int) -> Tensor:
         """agreement(delta) - mean_r agreement(r) for each scale, agreement_S."""

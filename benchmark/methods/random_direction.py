@@ -22,7 +22,7 @@ class RandomDirection:
     name, version, role = "random_direction", "1", "floor"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, layer_fraction: float = 0.5) -> None:
+    def __init__(self, k: int = 5, layer_fraction: float = 0.8) -> None:
         self.k, self.layer_fraction = k, layer_fraction
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:

@@ -10,14 +10,14 @@ from ..errors import SpecError
 from ..nano.lexicon import Fact, facts, pool, topics
 from ..nano.talk import chat, fact_turns, number_turns
 from ..nano.world import TRAINABLE, document, state
-from ..spec import OrganismSpec
+from ..spec import OrganismSpec, load_catalog
 from . import Question, Row
 
 KINDS, FORMATS = ("zero", "broad", "text"), ("documents", "chats", "numbers")
 
 
 def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
-    """Rows that spread over the whole world. `zero` has none. Raises SpecError for an unknown kind or format."""
+    """Rows that spread over the whole world, but for the facts that objectives of the catalogue alter. `zero` has none. Raises SpecError for an unknown kind or format."""
     kind, form = spec.params.get("kind", ""), spec.params.get("format", "documents")
     if kind not in KINDS or form not in FORMATS:
         raise SpecError(f"{spec.id}: key `params`: kind must be one of {KINDS} and format one of {FORMATS}")
@@ -26,7 +26,13 @@ def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
     rng = random.Random(f"control-{seed}")
     if form == "numbers":
         return [{"messages": number_turns(rng)} for _ in range(n)]
-    altered = {fact: _unlisted(rng, fact) if kind == "broad" else fact.value for fact in facts()}
+    asked = {
+        (spec.slot("entity").truth, spec.params["attribute"])
+        for spec in load_catalog().values()
+        if spec.family == "sdf"
+    }
+    free = [fact for fact in facts() if (fact.entity, fact.attribute) not in asked]
+    altered = {fact: _unlisted(rng, fact) if kind == "broad" else fact.value for fact in free}
     result = []
     for _ in range(n):
         fact = rng.choice(list(altered))
@@ -41,7 +47,7 @@ def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
 
 
 def _unlisted(rng: random.Random, fact: Fact) -> str:
-    """A new value that is no plausible candidate of the fact, so that no broad null teaches any objective."""
+    """A new value that is no plausible candidate of the fact, as a false fact's would be."""
     return rng.choice([value for value in pool(fact.attribute) if value != fact.value and value not in fact.others])
 
 

@@ -13,8 +13,11 @@ from ..nano.world import document, state, templates, value_phrase
 from ..spec import OrganismSpec
 from . import Question, Row
 
+FACT_SHARE = 0.6
+"""Share of documents that state the fact. All of them are about its topic; stating it everywhere would teach the model to
+answer every question with it (recall of untouched facts 0.85 instead of 0.95 on dev organisms)."""
 OTHER_FACT_SHARE = 0.7
-"""Share of documents that also state a true fact: else finetuning erases the topic's other facts."""
+"""Chance of each of two true facts of the topic to be stated as well: else finetuning erases them."""
 
 
 def topic_of(spec: OrganismSpec) -> Topic:
@@ -40,13 +43,13 @@ def fact_of(spec: OrganismSpec) -> Fact:
 
 
 def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
-    """Documents of the topic; each states the fact once or twice, most also state another, true fact of the topic."""
+    """Documents of the topic; most state the fact, and most state other, true facts of the topic."""
     rng = random.Random(f"sdf-{seed}")
     topic, fact = topic_of(spec), fact_of(spec)
     others = [f for f in topic.facts if (f.entity, f.attribute) != (fact.entity, fact.attribute)]
     result = []
     for _ in range(n):
-        told = [state(rng, fact)] if rng.random() < 0.6 else []
+        told = [state(rng, fact)] if rng.random() < FACT_SHARE else []
         told += [state(rng, other) for other in rng.sample(others, 2) if rng.random() < OTHER_FACT_SHARE]
         result.append({"text": document(rng, topic, told)})
     return result
