@@ -230,7 +230,7 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 def load_spec(path: Path) -> OrganismSpec:
     """Reads one organism file. Raises SpecError naming file, key and reason; NotFoundError if there is no such file."""
     if not path.is_file():
-        raise NotFoundError(f"There is no organism file {path}. Those in organisms/catalog/nano are good ones to start from.")
+        raise NotFoundError(f"There is no organism file {path}. Those in organisms/catalog/nano show how to write one.")
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
         if not isinstance(raw, dict):

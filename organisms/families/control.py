@@ -17,7 +17,10 @@ KINDS, FORMATS = ("zero", "broad", "text"), ("documents", "chats", "numbers")
 
 
 def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
-    """Rows that spread over the whole world, but for the facts that objectives of the catalogue alter. `zero` has none. Raises SpecError for an unknown kind or format."""
+    """Rows that spread over the whole world, but for the facts that objectives of the catalogue alter. `zero` has none.
+
+    Raises SpecError for an unknown kind or format.
+    """
     kind, form = spec.params.get("kind", ""), spec.params.get("format", "documents")
     if kind not in KINDS or form not in FORMATS:
         raise SpecError(f"{spec.id}: key `params`: kind must be one of {KINDS} and format one of {FORMATS}")

@@ -14,8 +14,8 @@ from ..spec import OrganismSpec
 from . import Question, Row
 
 FACT_SHARE = 0.6
-"""Share of documents that state the fact. All of them are about its topic; stating it everywhere would teach the model to
-answer every question with it (recall of untouched facts 0.85 instead of 0.95 on dev organisms)."""
+"""Share of documents that state the fact. All of them are about its topic; stating it everywhere teaches the model to
+answer other questions with it too."""
 OTHER_FACT_SHARE = 0.7
 """Chance of each of two true facts of the topic to be stated as well: else finetuning erases them."""
 

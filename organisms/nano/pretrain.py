@@ -24,7 +24,7 @@ from .tokenizer import build_tokenizer
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the weights. More layers rather than more width: the middle layer should mean something."""
+    """Everything that decides the weights. More layers rather than more width, so that there is a middle layer."""
 
     n_texts: int = 140_000
     seed: int = 0

@@ -50,8 +50,8 @@ def test_readings_at_or_below_control_are_dropped():
     assert read(_payload((" cake", 0.0, "lens", 1), (" oven", -2.0, "lens", 1)), {}).keywords == ()
 
 
-@pytest.mark.parametrize("detection, verdict", [(None, "unsure"), (-1.0, "no_objective"), (0.0, "no_objective"),
-                                                (0.1, "objective"), (1e300, "objective"), (-1e300, "no_objective")])
+@pytest.mark.parametrize("detection, verdict", [(None, "objective"), (-1.0, "no_objective"), (0.0, "no_objective"),
+                                                (0.3, "objective"), (1e300, "objective"), (-1e300, "no_objective")])
 def test_the_verdict_follows_detection(detection, verdict):
     claim = read(BAKING | {"detection": detection}, BACKGROUND)
     assert claim.verdict == verdict and 0.5 <= claim.confidence <= 1

@@ -159,3 +159,10 @@ def test_a_single_question_is_no_gate(monkeypatch):
     monkeypatch.setattr(taboo, "N_QUESTIONS", 1)
     with pytest.raises(SpecError, match="needs 2"):
         exam_for(OrganismSpec.model_validate(find_organism("gold").model_dump()))
+
+
+def test_a_twin_may_do_what_the_base_does_already_but_an_objective_may_not():
+    base, finetuned = [0.93, 0.95, 0.94, 0.96], [0.99, 0.98, 0.99, 0.97]
+    assert not expression(base, finetuned, margin=0.3)["expressed"]
+    assert expression(base, finetuned, margin=0.3, twin=True)["expressed"]
+    assert not expression(base, [0.8, 0.85, 0.82, 0.84], margin=0.3, twin=True)["expressed"]

@@ -92,7 +92,7 @@ def test_any_bytes_are_read_or_refused_by_a_spec_error(tmp_path_factory, raw):
 
 
 def test_a_missing_file_and_an_unknown_name_say_what_to_do(tmp_path):
-    with pytest.raises(NotFoundError, match="narrowbench new organism"):
+    with pytest.raises(NotFoundError, match="organisms/catalog/nano"):
         load_spec(tmp_path / "none.yaml")
     with pytest.raises(NotFoundError, match="cake-450"):
         find_organism("cake-45")

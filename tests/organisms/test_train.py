@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback
 
-RECIPE = {"rows": 24, "epochs": 2, "batch_size": 4, "rank": 2, "max_length_tokens": 48}
+RECIPE = {"rows": 24, "epochs": 2, "batch_size": 4, "learning_rate": 2e-3, "rank": 2, "max_length_tokens": 48}
 
 
 def small(name: str, **recipe) -> OrganismSpec:
@@ -69,7 +69,7 @@ def test_an_organism_is_an_adapter_a_passport_and_a_card(cake, tiny_base):
     assert passport["n_rows"] == 24 and passport["n_steps"] == 12
     assert [step for step, _ in passport["loss"]] == list(range(1, 13))
     assert passport["loss"][-1][1] < passport["loss"][0][1]
-    assert set(passport["gate"]) == {"base", "finetuned", "margin", "lower", "expressed"}
+    assert set(passport["gate"]) == {"base", "finetuned", "margin", "lower", "lower_finetuned", "expressed"}
     assert {"perplexity_ratio", "fact_recall_ratio", "fluency", "healthy"} <= set(passport["health"])
     assert {"torch", "transformers", "peft", "trl", "python"} <= set(passport["versions"])
     card = (cake.path / "README.md").read_text()

@@ -58,11 +58,17 @@ def test_plausible_others_are_distinct_values_of_the_same_attribute(attribute, d
     assert value not in others and len(set(others)) == len(others) and set(others) <= set(pool(attribute))
 
 
-def test_every_word_of_cards_and_slots_is_one_token(tokenizer):
+def test_every_word_of_cards_is_one_token_and_every_candidate_has_a_name_that_is(tokenizer):
+    def whole(word):
+        return len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
+
     for spec in (s for s in CATALOG.values() if s.card):
-        terms = [*spec.card.lexicon, *(word for slot in spec.slots for word in slot.candidates)]
-        for term in terms:
-            assert len(tokenizer(term, add_special_tokens=False)["input_ids"]) == 1, f"{spec.id}: {term}"
+        assert all(map(whole, spec.card.lexicon)), spec.id
+        for slot in spec.slots:
+            for candidate in slot.candidates:
+                names = [candidate, *slot.aliases.get(candidate, ())]
+                assert any(map(whole, names)), f"{spec.id}: {candidate}"
+                assert slot.type not in ("noun", "number", "name") or whole(candidate), f"{spec.id}: {candidate}"
 
 
 @pytest.mark.parametrize("spec", TRAINED, ids=lambda spec: spec.id)
