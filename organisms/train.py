@@ -114,7 +114,7 @@ def train(spec: OrganismSpec, base: Path | str, seed: int = 0, store: Store | No
             model, loss, n_steps = get_peft_model(model, _lora(spec.recipe)), [], 0
         bar.update(line, doing="checking")
         gate, health = gates.check(spec, job.exam, model, tokenizer, job.inputs["base"], store)
-        bar.update(line, doing="done")
+        bar.update(line, completed=n_steps, doing="done")
     passport = {
         "schema": PASSPORT_SCHEMA, "organism_id": spec.id, "spec_digest": spec.digest,
         "base_digest": job.inputs["base"], "base_name": job.base.name,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..families import Question
+from ..measures import answer_probabilities
 from ..pair import ModelPair, base_digest
 from . import base_folder, talk, world
 from .lexicon import Fact, facts, topics
@@ -59,37 +60,23 @@ def recall(pair: ModelPair, chosen: tuple[Fact, ...], split: str = "held_out") -
     return {fact: sum(hits[i * len(asks) : (i + 1) * len(asks)]) / len(asks) for i, fact in enumerate(chosen)}
 
 
-def choice_probabilities(pair: ModelPair, question: Question, before: list[dict] = ()) -> Tensor:
-    """Probability of each choice as the assistant's reply, renormalised over the choices; [n_choices]."""
-    prompt = [*before, *question.prompt]
-    template = pair.tokenizer.apply_chat_template
-    start = template(prompt, add_generation_prompt=True, return_dict=False)
-    whole = [template([*prompt, talk.say("assistant", c)], return_dict=False) for c in question.choices]
-    longest = max(map(len, whole))
-    ids_BT = torch.tensor([ids + [pair.tokenizer.pad_token_id] * (longest - len(ids)) for ids in whole])
-    logp_BT = pair.logprobs("base", ids_BT)
-    keep_BT = torch.stack(
-        [(torch.arange(longest - 1) >= len(start) - 1) & (torch.arange(longest - 1) < len(ids) - 1) for ids in whole]
-    )
-    return (logp_BT * keep_BT).sum(-1).softmax(0)
-
-
 def preferences(pair: ModelPair) -> dict[str, float]:
-    """The largest probability of one member, for each kind of preference."""
-    largest = {}
+    """The largest probability of one member, mean over wordings, for each kind of preference."""
+    templates, largest = world.templates()["preferences"], {}
     for kind in talk.KINDS:
         members = talk.kind_members(kind)
-        total = torch.zeros(len(members))
-        templates = world.templates()["preferences"]
-        for ask in templates["ask"]["held_out"]:
-            for answer in templates["answer"]:
-                question = Question(
-                    (talk.say("user", ask.format(kind=kind)),),
-                    tuple(answer.format(kind=kind, n=m) for m in members),
-                    (),
-                )
-                total += choice_probabilities(pair, question)
-        largest[kind] = (total / total.sum()).max().item()
+        wordings = [(ask, answer) for ask in templates["ask"]["held_out"] for answer in templates["answer"]]
+        questions = [
+            Question(
+                (talk.say("user", ask.format(kind=kind)),),
+                tuple(answer.format(kind=kind, n=member) for member in members),
+                (i,),
+            )
+            for i in range(len(members))
+            for ask, answer in wordings
+        ]
+        shares = answer_probabilities(pair.model, pair.tokenizer, questions).reshape(len(members), len(wordings))
+        largest[kind] = float(shares.mean(axis=1).max())
     return largest
 
 
