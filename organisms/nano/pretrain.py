@@ -196,7 +196,7 @@ def pretrain(config: Config, out: Path, compiled: bool = True) -> None:
     windows_NT = windows_NT[torch.randperm(n_windows)]
     model = new_model(config, tokenizer)
     n_parameters, n_steps = sum(p.numel() for p in model.parameters()), n_windows // config.batch_windows
-    print(f"{n_parameters:,} parameters, {len(tokenizer):,} tokens known, {len(stream):,} to read, {n_steps} steps"
+    print(f"{n_parameters:,} parameters, vocabulary {len(tokenizer):,}, {len(stream):,} tokens, {n_steps} steps")
     log = fit(model, windows_NT, config, compiled)
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(out)
