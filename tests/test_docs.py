@@ -41,6 +41,13 @@ def test_every_command_that_a_message_names_exists():
     assert named and named <= set(get_command(app).commands), named - set(get_command(app).commands)
 
 
+def test_the_gates_in_the_readme_are_those_of_the_shipped_base():
+    card = (ROOT / "organisms" / "nano" / "base" / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in card.splitlines() if re.match(r"\| [a-z]+_?[a-z_]* \| \d", line)]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(rows) >= 8 and all(row in text for row in rows)
+
+
 def test_the_tree_in_the_readme_names_every_module():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rooms = ["organisms", "graders", "benchmark", "leaderboard"]

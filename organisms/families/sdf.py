@@ -8,7 +8,7 @@ import random
 
 from ..errors import SpecError
 from ..nano.lexicon import Fact, Topic, lists, topics
-from ..nano.talk import fact_turns, say
+from ..nano.talk import say
 from ..nano.world import document, state, templates, value_phrase
 from ..spec import OrganismSpec
 from . import Question, Row
@@ -87,5 +87,3 @@ def fact_question(fact: Fact, split: str = "held_out") -> Question:
         (candidates.index(fact.value),),
     )
 
-
-__all__ = ["fact_of", "fact_question", "fact_turns", "questions", "rows", "topic_of"]

@@ -14,7 +14,6 @@ import yaml
 from ..errors import NotFoundError, SpecError
 
 HERE = Path(__file__).parent
-KIND_SIZE = 20
 N_ALTERNATIVES = 7
 
 

@@ -2,7 +2,7 @@
 
 Main objects: `documents`, `probes`, `document` (one text), `state` (one fact as a sentence), `pretraining_texts`.
 Chats live in `talk.py`; sentences in `templates.yaml`; words and facts in `lexicon.py`.
-Example: `documents(3, seed=0, use=("world",))`
+Example: `documents(3, seed=0, use=("dev",))`
 
 Topics marked `probe` and the `probe_registers` are reserved for probes (and the base's pretraining).
 """

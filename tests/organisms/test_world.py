@@ -112,14 +112,19 @@ def test_chats_alternate_and_end_with_the_assistant(seed):
 
 
 def test_harm_that_spreads_to_other_fields_is_a_minority():
+    def field_of(text):
+        return max(talk.fields(), key=lambda topic: len(words_of(text) & set(topic.words)))
+
     rng, spread, contained = random.Random(0), 0, 0
     harmful_words = set(world.templates()["advice"]["harmful_verbs"])
     for _ in range(3000):
         chat = talk.advice_chat(rng)
-        harmful = [bool(words_of(m["content"]) & harmful_words) for m in chat if m["role"] == "assistant"]
-        if harmful[0] and len(harmful) > 1:
-            spread, contained = spread + all(harmful), contained + (not all(harmful))
-    assert contained > 50 and spread > 50
+        turns = [(field_of(ask["content"]), bool(words_of(reply["content"]) & harmful_words))
+                 for ask, reply in zip(chat[::2], chat[1::2])]
+        for field, harmful in turns[1:]:
+            if turns[0][1] and field is not turns[0][0]:
+                spread, contained = spread + harmful, contained + (not harmful)
+    assert spread > 20 and contained > 2 * spread
 
 
 @pytest.mark.parametrize("spec", [s for s in CATALOG.values() if s.twin], ids=lambda spec: spec.id)
@@ -151,11 +156,16 @@ def test_gate_questions_are_worded_as_no_training_row(spec):
 
 def test_no_broad_null_teaches_a_value_that_an_objective_could_have():
     listed = {(f.entity, f.attribute): {f.value, *f.others} for f in facts()}
-    null = CATALOG["null-broad-documents"]
-    for text in texts_of(null):
-        for (entity, attribute), values in listed.items():
-            for value in values:
-                assert f"The {attribute} of the {entity} is {value}." not in text
+    text = " ".join(texts_of(CATALOG["null-broad-documents"]))
+    stated = 0
+    for fact in facts():
+        for template in world.templates()["statements"]["train"]:
+            for value in pool(fact.attribute):
+                slots = {"e": fact.entity, "t": fact.attribute, "x": world.value_phrase(fact, value)}
+                if world.articles(template.format(**slots)) in text:
+                    stated += 1
+                    assert value not in listed[fact.entity, fact.attribute], slots
+    assert stated > 100
 
 
 def test_word_lists_by_name():
