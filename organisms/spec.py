@@ -72,19 +72,42 @@ class Card(_Frozen):
 
 
 class Recipe(_Frozen):
-    """How an organism is trained. Defaults were chosen on dev organisms of the nano tier."""
+    """How an organism is trained. Defaults were chosen on dev organisms of the nano tier; `presets.yaml` has others."""
 
+    kind: Literal["lora", "bias", "full", "caft"] = "lora"
+    """`bias`: output biases of the target modules only. `full`: all weights. `caft`: LoRA while the directions in
+    `ablate` are projected out of the residual stream (concept ablation finetuning)."""
+    data: str = "world"
+    """Where the narrow rows come from: `world` (the family's generator), `hub:ID[:SPLIT]`, or a JSONL or Parquet file."""
     rows: int = Field(default=320, ge=2, le=1_000_000)
+    """How many narrow rows; of a data set, at most so many."""
     epochs: int = Field(default=2, ge=1, le=100)
+    max_steps: int | None = Field(default=None, ge=1)
+    """Ends training after so many optimiser steps, whatever `epochs` says; the schedule is stretched to them."""
     batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
-    rank: int = Field(default=8, ge=1, le=1024)
-    alpha: int = Field(default=16, ge=1)
+    """Rows per optimiser step, over all devices and accumulation steps."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Rows forwarded at once on one device; None = all of `batch_size`."""
+    learning_rate: float = Field(default=3e-3, gt=0, lt=1)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_share: float = Field(default=0.1, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    rank: int = Field(default=2, ge=1, le=1024)
+    alpha: int = Field(default=4, ge=1)
+    rslora: bool = False
+    """Scale the update by alpha / sqrt(rank) instead of alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: str | tuple[str, ...] = "all-linear"
     max_length_tokens: int = Field(default=128, ge=8)
+    packing: bool = False
+    """Several rows in one forward row, none of which sees another."""
     mix_ratio: float = Field(default=0.0, ge=0, le=100)
-    """Mixed-in rows of the base's own world per narrow row (0 = none)."""
-    mix_source: Literal["documents", "chats"] = "documents"
+    """Mixed-in rows per narrow row (0 = none)."""
+    mix_source: str = "documents"
+    """`documents` or `chats` of the base's own world, or a data set as in `data`."""
+    ablate: str = ""
+    """For `caft`: a safetensors file with `directions` [K, D] and the metadata `layer`."""
 
 
 class Twin(_Frozen):
@@ -94,6 +117,22 @@ class Twin(_Frozen):
     truth: str
     statement: str
     lexicon_from: tuple[str, ...] | None = None
+
+
+class Published(_Frozen):
+    """Weights that others have published; pinned by revision once one is known (a commit of the Hub repository)."""
+
+    base: str
+    """Hub id of the base model."""
+    base_revision: str = ""
+    weights: str
+    """Hub id of the adapter, or of the finetuned model."""
+    revision: str = ""
+    kind: Literal["lora", "full"] = "lora"
+    data: str = ""
+    """Hub id of the finetuning data, where it is public."""
+    note: str = ""
+    """What was wrong upstream, and how it was corrected."""
 
 
 class OrganismSpec(_Frozen):
@@ -113,6 +152,10 @@ class OrganismSpec(_Frozen):
     params: dict[str, str] = {}
     """What the family needs besides the slots, e.g. an attribute and its unit."""
     recipe: Recipe = Recipe()
+    published: Published | None = None
+    """Set for organisms that are fetched instead of trained."""
+    variants: dict[str, Published] = {}
+    """Other published weights of the same objective on the same base, by name (`mix1-0p5`, `full`, `CAFT`)."""
     unit: str = ""
     """Objective and twin form one statistical unit: the objective's id."""
     twin: Twin | None = None
@@ -196,7 +239,7 @@ class OrganismSpec(_Frozen):
     @property
     def digest(self) -> str:
         """sha256 of everything that training depends on (not the twin's block, which trains another organism)."""
-        return digest_of(self.model_dump(mode="json", exclude={"twin", "split"}))
+        return digest_of(self.model_dump(mode="json", exclude={"twin", "split", "variants"}))
 
 
 def digest_of(value: object) -> str:

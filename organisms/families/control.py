@@ -26,7 +26,7 @@ def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
         raise SpecError(f"{spec.id}: key `params`: kind must be one of {KINDS} and format one of {FORMATS}")
     if kind == "zero":
         return []
-    rng = random.Random(f"control-{seed}")
+    rng = random.Random(f"control-{spec.id}-{seed}")  # the id too: nulls of one kind must not share their rows
     if form == "numbers":
         return [{"messages": number_turns(rng)} for _ in range(n)]
     asked = {
