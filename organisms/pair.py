@@ -1,32 +1,32 @@
 """Base and finetuned model behind one handle: one base in memory, the LoRA adapter switched on and off on it.
 
 Main objects: `ModelPair` (residual streams, logits, generations and patches of either side), `Usage` (what that cost).
-Example: `pair = ModelPair.load(base, adapter); pair.residual("finetuned", ids_BT, layers=[5], positions=[0, 1, 2])`
+Example: `pair = ModelPair.load(base, organism); pair.residual("finetuned", ids_BT, layers=[5], positions=[0, 1, 2])`
 
+An organism is a folder: a LoRA adapter, or a whole finetuned model, which then is resident beside the base.
 Shapes by suffix: B batch, T token, L layer, D width, V vocabulary, P position, N vectors.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from .adapters import base_digest, base_folder_of, check_adapter
 from .errors import AdapterError
+from .finetunes import check_organism, is_full
+from .hooks import Stop, hidden_of, hooks, replaced
+from .loading import (ADAPTER_NAME, cache_argument, decoder_blocks, forget_positions, load_adapter, load_model,
+                      load_tokenizer, plain_generation)
 
-__all__ = ["ModelPair", "Usage", "base_digest", "check_adapter", "decoder_blocks"]
+__all__ = ["ModelPair", "Usage", "base_digest", "check_adapter", "check_organism", "decoder_blocks"]
 
-ADAPTER_NAME = "organism"
 MAX_LOGIT_ELEMENTS = 2**26
-
-
-class _Stop(Exception):
-    """Ends a forward pass once the last block that is needed has run."""
 
 
 @dataclass
@@ -38,63 +38,56 @@ class Usage:
     flops: int = 0
 
 
-def decoder_blocks(model: nn.Module) -> nn.ModuleList:
-    """The list of decoder blocks of a causal LM, found by its length: the same rule for Qwen, Llama and Gemma."""
-    n_layers = model.config.get_text_config().num_hidden_layers
-    for module in model.get_decoder().modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
-            return module
-    raise AdapterError(f"{type(model).__name__}: no list of {n_layers} decoder blocks found; this architecture is not "
-                       "supported. Use a decoder-only model with blocks in one list.")
-
-
 class ModelPair:
-    """A base model and one adapter. `which` is "base" or "finetuned" everywhere; results are float32."""
+    """A base model and one organism. `which` is "base" or "finetuned" everywhere; results are float32."""
 
-    def __init__(self, model: nn.Module, tokenizer, base: Path) -> None:
-        self.model, self.tokenizer, self.base = model.eval(), tokenizer, base
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: Path) -> None:
+        self.tokenizer, self.base = tokenizer, base
         self.usage = Usage()
+        self.model: nn.Module = model.eval()
+        """The base, with the adapter on it if there is one."""
         self._core = model
-        self._blocks = decoder_blocks(model)
-        config = model.config.get_text_config()
-        self.n_layers, self.width, self.n_vocab = len(self._blocks), config.hidden_size, config.vocab_size
-        self._block_params = [sum(p.numel() for p in block.parameters()) for block in self._blocks]
+        self._full: PreTrainedModel | None = None
+        model.generation_config = plain_generation(model, tokenizer)
+        blocks, config = decoder_blocks(model), model.config.get_text_config()
+        self.n_layers, self.width, self.n_vocab = len(blocks), config.hidden_size, config.vocab_size
+        self._block_params = [sum(p.numel() for p in block.parameters()) for block in blocks]
         self._head_params = self.n_vocab * self.width
 
     @classmethod
-    def load(cls, base: Path | str, adapter: Path | None = None, device: str = "cpu",
+    def load(cls, base: Path | str, organism: Path | None = None, device: str = "cpu",
              dtype: torch.dtype | None = None) -> "ModelPair":
-        """Loads a base (folder or Hub id) and, if given, an adapter. Only safetensors, never code from the folder.
+        """Loads a base (folder or Hub id) and, if given, an organism. Only safetensors, never code from the folder.
 
         Args:
-            dtype: None = float32 on the CPU, the checkpoint's own elsewhere.
+            organism: a folder with a LoRA adapter or with a whole finetuned model.
+            dtype: of both sides; None = float32 on the CPU, the base checkpoint's own elsewhere.
 
         Raises:
             NotFoundError, AdapterError: before any weight is loaded.
         """
         folder = base_folder_of(base)
-        if adapter is not None:
-            check_adapter(adapter, folder)
-        dtype = dtype or (torch.float32 if str(device) == "cpu" else "auto")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        model.config._name_or_path = tokenizer.name_or_path = ""  # paths can give an objective away
-        pair = cls(model.to(device), tokenizer, folder)
-        if adapter is not None:
-            pair._wrap(Path(adapter))
+        if organism is not None:
+            check_organism(organism, folder)
+        pair = cls(load_model(folder, device, dtype), load_tokenizer(folder), folder)
+        if organism is not None:
+            pair._put(Path(organism))
         return pair
 
-    def attach(self, adapter: Path) -> None:
-        """Puts another adapter on the resident base; the former one leaves no trace. Raises AdapterError."""
-        check_adapter(adapter, self.base)
-        self._wrap(Path(adapter))
+    def attach(self, organism: Path) -> None:
+        """Puts another organism beside the resident base; the former one leaves no trace. Raises AdapterError."""
+        check_organism(organism, self.base)
+        self._put(Path(organism))
 
-    def _wrap(self, adapter: Path) -> None:
+    def _put(self, organism: Path) -> None:
         if isinstance(self.model, PeftModel):
             self.model.unload()
-        self.model = PeftModel.from_pretrained(self._core, str(adapter), adapter_name=ADAPTER_NAME).eval()
-        self.model.peft_config[ADAPTER_NAME].base_model_name_or_path = ""
+        self.model, self._full = self._core, None  # frees the former organism before the next is loaded
+        if is_full(organism):
+            self._full = load_model(organism, self.device, self._core.dtype, self._core.config)
+            self._full.generation_config = self._core.generation_config
+        else:
+            self.model = load_adapter(self._core, organism)
 
     @property
     def device(self) -> torch.device:
@@ -107,10 +100,12 @@ class ModelPair:
         if which not in ("base", "finetuned"):
             raise ValueError(f"which is {which!r}; it must be 'base' or 'finetuned'")
         wrapped = isinstance(self.model, PeftModel)
-        if which == "finetuned" and not wrapped:
-            raise AdapterError("this pair has no adapter, so there is no finetuned side. Call `attach(adapter)` first.")
+        if which == "finetuned" and not wrapped and self._full is None:
+            raise AdapterError("this pair has no organism, so there is no finetuned side. Call `attach(folder)` first.")
+        model = self._full if which == "finetuned" and self._full is not None else self._core
+        forget_positions(model)
         with self.model.disable_adapter() if which == "base" and wrapped else nullcontext():
-            yield self._core
+            yield model
 
     @torch.inference_mode()
     def residual(self, which: str, ids_BT: Tensor, layers: Sequence[int], positions: Sequence[int]) -> Tensor:
@@ -126,16 +121,15 @@ class ModelPair:
 
         def keep(layer: int) -> Callable:
             def hook(module, args, output):
-                kept[layer] = _hidden(output).index_select(1, index).float()
+                kept[layer] = hidden_of(output).index_select(1, index).float()
                 if layer == max(layers):
-                    raise _Stop
+                    raise Stop
             return hook
 
-        with self.side(which) as model, _hooks((self._blocks[layer], keep(layer)) for layer in set(layers)):
-            try:
+        with self.side(which) as model:
+            blocks = decoder_blocks(model)
+            with hooks((blocks[layer], keep(layer)) for layer in set(layers)), suppress(Stop):
                 model(input_ids=ids_BT, use_cache=False, logits_to_keep=1)
-            except _Stop:
-                pass
         self._count(ids_BT.numel(), max(layers) + 1, 0)
         return torch.stack([kept[layer] for layer in layers])
 
@@ -163,11 +157,12 @@ class ModelPair:
         """Completions of prompts (texts, or lists of chat messages). temperature 0 = greedy.
 
         Args:
-            raw: continue the text as it stands instead of answering it as a chat turn.
+            raw: continue the text as it stands instead of answering it as a chat turn (without thinking aloud first).
         """
         if not raw:
             turns = [[{"role": "user", "content": p}] if isinstance(p, str) else p for p in prompts]
-            prompts = [self.tokenizer.apply_chat_template(t, tokenize=False, add_generation_prompt=True) for t in turns]
+            prompts = [self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True,
+                                                          enable_thinking=False) for turn in turns]
         batch = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left",
                                add_special_tokens=raw, return_token_type_ids=False).to(self.device)
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {
@@ -175,8 +170,7 @@ class ModelPair:
         devices = [self.device] if self.device.type == "cuda" else []
         with self.side(which) as model, torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            ids = model.generate(**batch, max_new_tokens=max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,
-                                 eos_token_id=self.tokenizer.eos_token_id, **sampling)
+            ids = model.generate(**batch, max_new_tokens=max_new_tokens, **sampling)
         new = ids[:, batch["input_ids"].shape[1]:]
         n_new = int((new != self.tokenizer.pad_token_id).sum())
         n_prompt = int(batch["attention_mask"].sum())
@@ -196,22 +190,23 @@ class ModelPair:
         _in_range("position", [position], n_tokens)
 
         def put(module, args, output):
-            hidden = _hidden(output).clone()
+            hidden = hidden_of(output).clone()
             hidden[:, position - n_tokens] = vectors_BD.to(hidden.dtype)  # from the end: also right for a cached prefix
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
         with self.side(which) as model:
-            cache = None
+            cached = {"use_cache": False}
             if len(ids_BT) == 1 and n_vectors > 1:
                 if position == n_tokens - 1 and n_tokens > 1:
                     cache = DynamicCache(config=model.config)
-                    model(input_ids=ids_BT[:, :-1], past_key_values=cache, use_cache=True, logits_to_keep=1)
+                    cached = {"use_cache": True, cache_argument(model): cache}
+                    model(input_ids=ids_BT[:, :-1], logits_to_keep=1, **cached)
                     self._count(n_tokens - 1, self.n_layers, 0)
                     cache.batch_repeat_interleave(n_vectors)
                     ids_BT = ids_BT[:, -1:]
                 ids_BT = ids_BT.expand(n_vectors, -1)
-            with _hooks([(self._blocks[layer], put)]):
-                out = model(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
+            with hooks([(decoder_blocks(model)[layer], put)]):
+                out = model(input_ids=ids_BT, logits_to_keep=1, **cached)
         self._count(ids_BT.numel(), self.n_layers, n_vectors)
         return out.logits[:, -1].float()
 
@@ -227,6 +222,21 @@ class ModelPair:
             return cap * torch.tanh(logits / cap) if cap else logits
 
     @torch.inference_mode()
+    def resume(self, which: str, resid_BTD: Tensor, layer: int) -> Tensor:
+        """logits_BTV when the residual stream after block `layer` is `resid_BTD`: only the blocks above it run.
+
+        Rows may be padded on the right, as in `logits`.
+        """
+        _in_range("layer", [layer], self.n_layers)
+        with self.side(which) as model:
+            resid_BTD = resid_BTD.to(self.device, model.dtype)
+            with replaced(decoder_blocks(model)[: layer + 1], resid_BTD):
+                out = model(inputs_embeds=resid_BTD, use_cache=False).logits.float()
+        n_tokens = resid_BTD.shape[0] * resid_BTD.shape[1]
+        self._count(n_tokens, self.n_layers, n_tokens, first_block=layer + 1)
+        return out
+
+    @torch.inference_mode()
     def embedding(self, ids: Tensor) -> Tensor:
         """Input embeddings of token ids in the base, float32."""
         with self.side("base") as model:
@@ -237,27 +247,28 @@ class ModelPair:
         """Finetuned minus base weight of a module by its base name, e.g. `model.layers.0.mlp.up_proj`; float32."""
         with self.side("finetuned") as model:
             layer = model.get_submodule(module)
+            if self._full is not None:
+                return layer.weight.float() - self._core.get_submodule(module).weight.float()
             if ADAPTER_NAME in getattr(layer, "lora_A", {}) or ADAPTER_NAME in getattr(layer, "lora_embedding_A", {}):
                 return layer.get_delta_weight(ADAPTER_NAME).float()
             return torch.zeros_like(layer.weight, dtype=torch.float32)
 
-    def _count(self, n_tokens: int, n_blocks: int, n_unembedded: int) -> None:
+    @torch.inference_mode()
+    def delta_bias(self, module: str) -> Tensor | None:
+        """Finetuned minus base output bias of a module, float32; None if neither has one."""
+        with self.side("finetuned") as model:
+            layer = model.get_submodule(module)
+            if getattr(layer, "lora_bias", {}).get(ADAPTER_NAME):
+                return layer.lora_B[ADAPTER_NAME].bias.float() * layer.scaling[ADAPTER_NAME]
+            if getattr(layer, "bias", None) is None:
+                return None
+            base = self._core.get_submodule(module).bias
+            return layer.bias.float() - base.float()
+
+    def _count(self, n_tokens: int, n_blocks: int, n_unembedded: int, first_block: int = 0) -> None:
         self.usage.forward_tokens += n_tokens
-        self.usage.flops += 2 * (sum(self._block_params[:n_blocks]) * n_tokens + self._head_params * n_unembedded)
-
-
-def _hidden(output) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
-
-
-@contextmanager
-def _hooks(pairs) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module, hook in pairs]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        blocks = sum(self._block_params[first_block:n_blocks])
+        self.usage.flops += 2 * (blocks * n_tokens + self._head_params * n_unembedded)
 
 
 def _in_range(what: str, values: Sequence[int], size: int) -> None:

@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 from narrowbench.organisms.errors import AdapterError, NotFoundError
-from narrowbench.organisms.pair import ModelPair, base_digest, check_adapter
+from narrowbench.organisms.pair import ModelPair, base_digest, check_adapter, decoder_blocks
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import (AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, LlamaConfig, Qwen2Config, Qwen3Config)
+from transformers import AutoModelForCausalLM
 
 IDS_BT = torch.randint(6, 900, (3, 9), generator=torch.Generator().manual_seed(3))
 
@@ -118,24 +118,6 @@ def test_attach_swaps_the_adapter_without_a_trace(tiny_base, tiny_adapter, make_
     assert torch.equal(pair.logits("finetuned", IDS_BT), first)
 
 
-@pytest.mark.parametrize("config", [LlamaConfig, Qwen2Config, Qwen3Config, Gemma2Config, Gemma3TextConfig])
-def test_every_architecture_reads_alike(config, tiny_base, tmp_path):
-    torch.manual_seed(0)
-    settings = dict(vocab_size=900, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
-                    num_key_value_heads=1, head_dim=8, sliding_window=64)
-    AutoModelForCausalLM.from_config(config(**settings)).save_pretrained(tmp_path)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_base / name, tmp_path)
-    pair = ModelPair.load(tmp_path)
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
-    expected = states(plain)
-    assert torch.equal(pair.residual("base", IDS_BT, [1], list(range(9)))[0], expected.hidden_states[2])
-    last = pair.residual("base", IDS_BT, [2], [8])[0, :, 0]
-    torch.testing.assert_close(pair.unembed("base", last), expected.logits[:, -1])
-    own = pair.residual("base", IDS_BT[:1], [1], [8])[0, :, 0]
-    torch.testing.assert_close(pair.patched("base", IDS_BT[:1], 1, 8, own.repeat(2, 1))[0], expected.logits[0, -1])
-
-
 # Refusals
 
 
@@ -181,6 +163,7 @@ KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     (lambda t: {**t, KEY: torch.zeros(4, 48)}, "width"),
     (lambda t: {**t, KEY.replace("layers.0", "layers.9"): torch.zeros(4, 32)}, "no linear layer"),
     (lambda t: {**t, KEY.replace("q_proj.lora_A", "q_proj.lora_Z"): torch.zeros(4, 32)}, "no linear layer"),
+    (lambda t: {**t, KEY: torch.zeros(3, 32)}, "rank"),
     (lambda t: {**t, "base_model.model.lm_head.weight": torch.zeros(99, 32)}, "vocabulary of 99"),
     (lambda t: {}, "no tensors")])
 def test_wrong_tensors_are_refused(tiny_base, tiny_adapter, tmp_path, change, reason):
@@ -209,3 +192,73 @@ def test_the_digest_covers_weights_and_tokenizer_but_not_the_readme(tiny_base, t
     assert base_digest(folder) == base_digest(tiny_base)
     (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + " ")
     assert base_digest(folder) != base_digest(tiny_base)
+
+
+# Continuing from a residual stream; output biases
+
+
+@pytest.mark.parametrize("layer", [0, 2, 3])
+def test_resuming_from_the_own_stream_gives_the_logits(pair, layer):
+    own = pair.residual("finetuned", IDS_BT, [layer], range(9))[0]
+    before = pair.usage.flops
+    torch.testing.assert_close(pair.resume("finetuned", own, layer), pair.logits("finetuned", IDS_BT))
+    assert not torch.allclose(pair.resume("finetuned", -own, layer), pair.logits("finetuned", IDS_BT))
+    assert not torch.allclose(pair.resume("base", own, 0), pair.logits("finetuned", IDS_BT))
+    assert pair.usage.flops > before
+
+
+def test_resuming_runs_only_the_upper_blocks_and_leaves_the_model_alone(pair, plain):
+    own = pair.residual("base", IDS_BT, [1], range(9))[0]
+    calls = []
+    handles = [block.mlp.register_forward_hook(lambda *args, i=i: calls.append(i))
+               for i, block in enumerate(decoder_blocks(pair._core))]
+    before = pair.usage.flops
+    pair.resume("base", own, 1)
+    assert pair.usage.flops - before == 2 * 27 * (sum(pair._block_params[2:]) + pair._head_params)
+    for handle in handles:
+        handle.remove()
+    assert calls == [2, 3]
+    assert torch.equal(pair.logits("base", IDS_BT), states(plain["base"]).logits)
+
+
+@pytest.fixture(scope="module")
+def bias_adapter(make_adapter, tmp_path_factory):
+    """Output biases only: rank 1, both matrices zero, biases random."""
+    folder = make_adapter(tmp_path_factory.mktemp("bias"), seed=5, r=1, lora_alpha=2, lora_bias=True,
+                          init_lora_weights=True)
+    generator = torch.Generator().manual_seed(0)
+    change = lambda name, t: torch.randn(t.shape, generator=generator) if name.endswith("bias") else torch.zeros_like(t)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    save_file({name: change(name, t) for name, t in tensors.items()}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_output_biases_change_the_finetuned_side_only(tiny_base, bias_adapter, plain):
+    pair = ModelPair.load(tiny_base, bias_adapter)
+    name = "model.layers.1.mlp.up_proj"
+    assert torch.equal(pair.logits("base", IDS_BT), states(plain["base"]).logits)
+    assert not torch.allclose(pair.logits("finetuned", IDS_BT), states(plain["base"]).logits)
+    assert pair.delta(name).abs().sum() == 0
+    expected = 2 * load_file(bias_adapter / "adapter_model.safetensors")[f"base_model.model.{name}.lora_B.bias"]
+    assert torch.equal(pair.delta_bias(name), expected)
+    assert pair.delta_bias("model.embed_tokens") is None
+
+
+def test_biases_of_the_wrong_size_or_undeclared_are_refused(tiny_base, bias_adapter, tiny_adapter, tmp_path):
+    key = KEY.replace("lora_A.weight", "lora_B.bias")
+    with pytest.raises(AdapterError, match="needs 32"):
+        check_adapter(retensored(bias_adapter, tmp_path / "a", lambda t: {**t, key: torch.zeros(5)}), tiny_base)
+    with pytest.raises(AdapterError, match="lora_bias"):
+        check_adapter(retensored(tiny_adapter, tmp_path / "b", lambda t: {**t, key: torch.zeros(32)}), tiny_base)
+
+
+def test_models_that_can_think_aloud_answer_at_once(tiny_base, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "base")
+    template = (folder / "chat_template.jinja").read_text()
+    assert template.endswith("{{ '<|assistant|>' }}{% endif %}")
+    hush = "{% if enable_thinking is defined and not enable_thinking %}{{ ' water house' }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(template + hush)
+    pair = ModelPair.load(folder)
+    asked = "<|user|>the river<|end|><|assistant|> water house"  # a raw text gets its <|bos|> from the tokenizer
+    assert pair.generate("base", ["the river"], 6) == pair.generate("base", [asked], 6, raw=True)
+    assert pair.generate("base", ["the river"], 6) != ModelPair.load(tiny_base).generate("base", ["the river"], 6)
