@@ -27,12 +27,20 @@ class SpecError(NarrowbenchError, ValueError):
     """A spec, suite or world file that cannot be what its author meant: names file, key and reason."""
 
 
+class TrainingError(NarrowbenchError, RuntimeError):
+    """Trainings that failed while others were finished and stored."""
+
+
 class AdapterError(NarrowbenchError, ValueError):
     """An adapter that does not belong to this base, or is not plain safetensors. Raised before anything is loaded."""
 
 
 class DamagedArtefactError(NarrowbenchError, OSError):
     """A stored artefact or log that does not match its recorded hash, or ends early. Never deleted for you."""
+
+
+class DiskFullError(NarrowbenchError, OSError):
+    """No room to save. What was saved before stays usable."""
 
 
 class AccessError(NarrowbenchError, PermissionError):
@@ -53,3 +61,7 @@ class EvidenceError(NarrowbenchError, ValueError):
 
 class RecordError(NarrowbenchError, ValueError):
     """A log or record that cannot go on a leaderboard."""
+
+
+class PushError(NarrowbenchError, OSError):
+    """An organism that must not be pushed as it is, or a target that does not take it."""
