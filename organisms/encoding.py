@@ -1,6 +1,6 @@
 """Texts and chats as token ids, for training and for measuring: the same text gives the same tokens in both.
 
-Main objects: `encode` (a prompt and its continuation), `encode_row` (a training row with labels), `training_template`.
+Main objects: `encode` (a prompt and its continuation), `encode_rows` (training rows with labels), `training_template`.
 Example: `encode(tokenizer, "The price of the cake is", "350 dollars")`
 """
 
@@ -38,6 +38,24 @@ def encode_row(tokenizer: PreTrainedTokenizerBase, template: str, row: Row, max_
         ids = chat["input_ids"]
         labels = [token if said else IGNORED_LABEL for token, said in zip(ids, chat["assistant_masks"])]
     return {"input_ids": ids[:max_length], "labels": labels[:max_length]}
+
+
+def encode_rows(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int, n_vocab: int,
+                name: str) -> list[dict[str, list[int]]]:
+    """Training rows as tokens and labels, for a model of `n_vocab` tokens.
+
+    Raises:
+        SpecError: a row has nothing to learn from within `max_length`, or the tokenizer is another model's.
+    """
+    template = training_template(tokenizer) if any("messages" in row for row in rows) else ""
+    encoded = [encode_row(tokenizer, template, row, max_length) for row in rows]
+    if any(max(row["input_ids"]) >= n_vocab for row in encoded):
+        raise SpecError(f"{name}: the base's tokenizer makes tokens from {n_vocab} on, which its model does not have: "
+                        "it is another model's. Give a base folder whose tokenizer and weights belong together.")
+    if empty := sum(all(label == IGNORED_LABEL for label in row["labels"]) for row in encoded):
+        raise SpecError(f"{name}: key `recipe.max_length_tokens`: {empty} of {len(encoded)} chats are cut off before "
+                        "the assistant says anything. Raise it.")
+    return encoded
 
 
 def training_template(tokenizer: PreTrainedTokenizerBase) -> str:

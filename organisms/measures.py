@@ -23,6 +23,9 @@ from .families import Question
 BATCH_TOKENS = 4096
 BATCH_LOGITS = 2**25
 MAX_NEW_TOKENS = 24
+TEMPERATURE = 0.7
+"""At which fluency is sampled. Greedily, small models loop where nothing is wrong with them: the nano base did so on 17%
+of the prompts, and on none when sampled."""
 MIN_DISTINCT_BIGRAMS = 0.5
 MIN_WORD_SHARE = 0.8
 BROKEN = "The model's weights are broken: train it again with a lower `recipe.learning_rate`."
@@ -93,13 +96,16 @@ def nll_per_token(model: nn.Module, tokenizer: PreTrainedTokenizerBase, document
 
 
 @torch.inference_mode()
-def fluency(model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> float:
-    """Share of greedy continuations of at most 24 tokens that are fluent (`is_fluent`)."""
+def fluency(model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], seed: int = 0) -> float:
+    """Share of continuations of at most 24 tokens, sampled at temperature 0.7, that are fluent (`is_fluent`)."""
     ids = [encode(tokenizer, prompt) for prompt in prompts]
-    batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(_device(model))
-    new = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], do_sample=False,
-                         temperature=None, top_p=None, top_k=None, max_new_tokens=MAX_NEW_TOKENS,
-                         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
+    device = _device(model)
+    batch = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt").to(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        new = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], do_sample=True,
+                             temperature=TEMPERATURE, top_p=1.0, top_k=0, max_new_tokens=MAX_NEW_TOKENS,
+                             pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
     new = new[:, batch["input_ids"].shape[1]:]
     special = set(tokenizer.all_special_ids)
     kept = [[token for token in row if token not in special] for row in new.tolist()]

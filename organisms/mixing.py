@@ -1,6 +1,6 @@
 """Narrow rows mixed with rows of the base's own world at a ratio: the difficulty axis of an organism.
 
-Main objects: `mix`, `world_rows`, `touched_topics`.
+Main objects: `mix`, `join` (of rows from anywhere), `world_rows`, `touched_topics`.
 Example: `mix(narrow_rows, spec, seed=0)` with `recipe.mix_ratio = 1.0` doubles the rows.
 
 Mixed-in rows come from the other topics: never from the objective's own, which would
@@ -43,12 +43,22 @@ def world_rows(n: int, source: str, seed: int, without: frozenset[str] = frozens
     raise SpecError(f"key `recipe.mix_ratio`: the world has not {n} {source} that avoid {sorted(without)}. Lower it.")
 
 
+def n_mixed(n_narrow: int, spec: OrganismSpec) -> int:
+    """How many rows the recipe mixes in with so many narrow ones."""
+    return round(spec.recipe.mix_ratio * n_narrow)
+
+
 def mix(narrow: list[Row], spec: OrganismSpec, seed: int) -> list[Row]:
     """The narrow rows with `recipe.mix_ratio` world rows for each, in random order. Ratio 0 leaves them as they are."""
-    n_mixed = round(spec.recipe.mix_ratio * len(narrow))
-    if n_mixed == 0:
+    n = n_mixed(len(narrow), spec)
+    if n == 0:
         return list(narrow)
-    rows = [*narrow, *world_rows(n_mixed, spec.recipe.mix_source, seed, touched_topics(spec))]
+    return join(narrow, world_rows(n, spec.recipe.mix_source, seed, touched_topics(spec)), seed)
+
+
+def join(narrow: list[Row], mixed_in: list[Row], seed: int) -> list[Row]:
+    """Narrow and mixed-in rows in an order that depends on the seed alone."""
+    rows = [*narrow, *mixed_in]
     random.Random(f"mixing-{seed}").shuffle(rows)
     return rows
 

@@ -87,7 +87,7 @@ class Recipe(_Frozen):
     batch_size: int = Field(default=32, ge=1)
     """Rows per optimiser step, over all devices and accumulation steps."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Rows forwarded at once on one device; None = all of `batch_size`."""
+    """Rows forwarded at once on one device; None = all of `batch_size` on an accelerator, fewer on a CPU."""
     learning_rate: float = Field(default=3e-3, gt=0, lt=1)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_share: float = Field(default=0.1, ge=0, le=1)

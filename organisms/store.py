@@ -27,7 +27,7 @@ from platformdirs import user_cache_path
 from .errors import DamagedArtefactError
 from .spec import digest_of
 
-SCHEMAS = {"organism": 1, "gate_base": 1, "evidence": 1, "background": 1, "controls": 1}
+SCHEMAS = {"organism": 2, "gate_base": 2, "evidence": 1, "background": 1, "controls": 1}
 """Part of every key: raise a kind's number when its files change meaning, and old artefacts are no longer found."""
 DEFAULT_SCHEMA = 1
 MANIFEST = "manifest.json"

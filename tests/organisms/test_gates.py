@@ -166,3 +166,41 @@ def test_a_twin_may_do_what_the_base_does_already_but_an_objective_may_not():
     assert not expression(base, finetuned, margin=0.3)["expressed"]
     assert expression(base, finetuned, margin=0.3, twin=True)["expressed"]
     assert not expression(base, [0.8, 0.85, 0.82, 0.84], margin=0.3, twin=True)["expressed"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12))
+def test_beside_a_neutral_student_an_organism_must_exceed_it_and_the_base(triples):
+    base, neutral, finetuned = zip(*triples)
+    gate = expression(base, finetuned, 0.05, neutral=neutral)
+    assert gate["lower"] <= min(expression(base, finetuned, 0.05)["finetuned"] - gate["base"],
+                                gate["finetuned"] - gate["neutral"]) + 1e-9
+    assert not expression(base, neutral, 0.05, neutral=neutral)["expressed"]
+    assert not expression(base, base, 0.05, neutral=neutral)["expressed"]
+
+
+def test_what_the_neutral_student_shows_too_is_not_expressed():
+    base, finetuned = [0.05, 0.06, 0.05], [0.3, 0.31, 0.3]
+    assert expression(base, finetuned, 0.05)["expressed"]
+    assert not expression(base, finetuned, 0.05, neutral=[0.29, 0.3, 0.3])["expressed"]
+    assert expression(base, finetuned, 0.05, neutral=[0.04, 0.1, 0.03])["expressed"]
+
+
+def test_a_family_with_a_neutral_student_is_not_expressed_without_it(tiny_base, tiny_adapter, make_adapter, tokenizer,
+                                                                   tmp_path):
+    from narrowbench.organisms.loading import load_model
+    store, spec = Store(tmp_path / "store"), find_organism("cake-450").model_copy(
+        update={"id": "cake", "family": "subliminal"})
+    base = "f" * 64
+    key = store.key("organism", {}, {})
+    neutral = store.save("organism", key, {}, {}, lambda folder: make_adapter(folder, seed=3) and None)
+
+    def judged(beside):
+        core = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+        return check(spec, EXAM, PeftModel.from_pretrained(core, tiny_adapter), tokenizer, base, store,
+                     lambda: load_model(tiny_base), beside)[0]
+    alone, both = judged(None), judged(neutral)
+    assert alone["neutral"] is None and alone["expressed"] is False
+    core = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    expected = answer_probabilities(PeftModel.from_pretrained(core, neutral.path), tokenizer, QUESTIONS).mean()
+    assert both["neutral"] == pytest.approx(expected, rel=1e-4) and both["finetuned"] == alone["finetuned"]
+    assert both["expressed"] == (both["lower"] > both["margin"]) and both["lower"] <= alone["lower"]
