@@ -99,7 +99,7 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
     base = base_digest(suite.base)
     shared = digest_of([sha256_file(Path(__file__).parent / name) for name in SHARED_CODE])
     cells = []
-    for entry in suite.entries:
+    for entry in suite.shown_to(method.access):
         organism = organisms[entry.sample_id] if organisms is not None else find_trained(
             entry.spec, suite.base, entry.train_seed, store)
         if organism is None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlparse
 from rich.console import Console
 from rich.progress import Progress
 
-from ..organisms.errors import RecordError
+from ..organisms.errors import RecordError, TrainingError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
 from .evidence import Reading, collect, collect_background, survey
@@ -110,15 +110,35 @@ def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = 
     return steps
 
 
-def grow(suite: Suite, store: Store, progress: bool = True) -> dict[str, Artefact]:
-    """The organisms of a suite by sample id; those that the store does not have yet are trained."""
-    from ..organisms.train import find_trained, train
+def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None = 1, shipped: bool = True,
+         skip_failed: bool = False) -> dict[str, Artefact]:
+    """The organisms of a suite by sample id: shipped ones, those in the store, and the rest trained now.
 
-    grown = {}
-    for entry in suite.entries:
-        there = find_trained(entry.spec, suite.base, entry.train_seed, store)
-        grown[entry.sample_id] = there or train(entry.spec, suite.base, entry.train_seed, store, progress)
-    return grown
+    Args:
+        workers: Processes that train at once; None = one per core.
+        shipped: Whether the package's own builds may be used; if not, every organism is grown on this machine.
+        skip_failed: Leave out organisms whose training failed, instead of raising at the end.
+
+    Raises:
+        TrainingError: some trainings failed, after all others are done and stored; names them.
+    """
+    from ..organisms.train import find_trained
+    from .jobs import Job, run_jobs, train_job
+
+    grown = {entry.sample_id: find_trained(entry.spec, suite.base, entry.train_seed, store, shipped)
+             for entry in suite.entries}
+    todo = [entry for entry in suite.entries if grown[entry.sample_id] is None]
+    jobs = [Job(f"{entry.spec.id} seed {entry.train_seed}" if entry.train_seed else entry.spec.id, train_job,
+                {"spec_json": entry.spec.model_dump_json(), "base": str(suite.base), "seed": entry.train_seed,
+                 "home": str(store.root)}) for entry in todo]
+    outcomes = run_jobs(jobs, workers, progress) if jobs else []
+    for entry, outcome in zip(todo, outcomes, strict=True):
+        grown[entry.sample_id] = None if outcome.error else store.find("organism", outcome.value)
+    failed = [f"{outcome.job.name}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if failed and not skip_failed:
+        raise TrainingError(f"{len(failed)} of {len(jobs)} trainings failed: {'; '.join(failed)}. The others are "
+                            "stored; the same command tries these again.")
+    return {name: artefact for name, artefact in grown.items() if artefact is not None}
 
 
 def track(cells: list[Reading], title: str, show: bool) -> Iterator[Reading]:

@@ -2,23 +2,28 @@
 
 Main objects: `SuiteFile` (the manifest as read), `Suite` and `Entry` (resolved and checked), `load_suite`, `pin`.
 Built-in suites lie in `suites/*.json`; a path to a manifest of your own works in the same places. Paths inside a
-manifest (`base`, `specs`, a probe file) are relative to it.
+manifest (`base`, `specs`, a probe file) are relative to it. A manifest may hold both splits; an exam is always on one:
+`nano-draft:dev`, `nano-draft:test`, and `nano-draft` alone means test.
 Example: `narrowbench score --method prior --suite demo`, or `pin(Path("my_suite.json"))` after writing a manifest.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..organisms import shipped
 from ..organisms.errors import NotFoundError, SpecError
 from ..organisms.spec import Card, OrganismSpec, digest_of, load_catalog, load_spec
 from .method import Budget, Probes
 
 FOLDER = Path(__file__).parent / "suites"
+SPLITS = ("dev", "test")
+BOTH = "both"
 
 
 class _Frozen(BaseModel):
@@ -58,14 +63,16 @@ class SuiteFile(_Frozen):
     schema_: Literal[1] = Field(alias="schema")
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")
     tier: Literal["nano", "paper", "own"]
-    split: Literal["dev", "test", "own"]
+    split: Literal["dev", "test", "both", "own"]
+    """`both`: the organisms' own splits decide which exam each belongs to."""
     base: str = "nano"
     """`nano`, or a Hugging Face folder."""
     specs: tuple[str, ...] = ()
     """Organism files beside those of the tier's catalogue."""
     organisms: tuple[Pinned, ...] = Field(min_length=1)
     candidates: Literal["catalog", "suite"] = "catalog"
-    """Whose cards a claim is compared with: all known organisms', trained or not, or only this suite's."""
+    """Whose cards a claim is compared with: those of all known organisms of the split, trained or not, or only of this
+    suite's."""
     probes: ProbeSet
     budget: Limits = Limits()
 
@@ -96,6 +103,27 @@ class Suite:
     budget: Budget
     digest: str
 
+    def shown_to(self, access: Iterable[str]) -> tuple[Entry, ...]:
+        """The organisms that a method with this access is given (SCORING, "Leaks").
+
+        A layout that only one family of objectives has (bias-only adapters) would give the family away to a method that
+        reads weights, so such a method does not get these organisms.
+        """
+        if "weights" not in access:
+            return self.entries
+        families: dict[tuple, set[str]] = {}
+        for entry in self.entries:
+            if entry.spec.role != "null":
+                families.setdefault(_layout(entry.spec), set()).add(entry.spec.family)
+        n_families = len(set().union(*families.values())) if families else 0
+        return tuple(entry for entry in self.entries if n_families < 2
+                     or len(families.get(_layout(entry.spec), ())) > 1)
+
+
+def _layout(spec: OrganismSpec) -> tuple:
+    """What the shape of an organism's weights shows."""
+    return spec.recipe.kind, spec.recipe.rank, spec.recipe.target_modules
+
 
 def suites() -> list[str]:
     """Names of the built-in suites."""
@@ -109,39 +137,58 @@ def sample_id(suite_id: str, organism_id: str, seed: int) -> str:
 
 def suite_path(name: str | Path) -> Path:
     """The manifest of a built-in suite, or the given path. Raises NotFoundError with the nearest names."""
-    if str(name).endswith(".json"):
+    name = _name_and_split(name)[0]
+    if name.endswith(".json"):
         if not Path(name).is_file():
             raise NotFoundError(f"There is no suite file {name}. `narrowbench list suites` lists the built-in ones.")
         return Path(name)
-    if str(name) not in suites():
-        raise NotFoundError.of("suite", str(name), suites(), "narrowbench list suites")
+    if name not in suites():
+        raise NotFoundError.of("suite", name, suites(), "narrowbench list suites")
     return FOLDER / f"{name}.json"
+
+
+def _name_and_split(name: str | Path) -> tuple[str, str]:
+    place, _, split = str(name).rpartition(":")
+    return (place, split) if place and split in SPLITS else (str(name), "")
+
+
+def exams_of(name: str | Path) -> list[str]:
+    """The exams of a manifest, by names that `load_suite` takes: one for each split it holds, or the one asked for."""
+    place, split = _name_and_split(name)
+    both = _read(suite_path(name)).split == BOTH
+    return [f"{place}:{each}" for each in SPLITS] if both and not split else [str(name)]
 
 
 def load_suite(name: str | Path) -> Suite:
     """Reads a suite by built-in name or path, and checks every digest that it pins.
 
+    Args:
+        name: A manifest that holds both splits takes `:dev` or `:test` behind its name; without, it is test.
+
     Raises:
-        NotFoundError: no such suite, organism, base folder or probe file.
+        NotFoundError: no such suite, split, organism, base folder or probe file.
         SpecError: a wrong manifest, or a spec or probe set that has changed since it was pinned.
     """
     path = suite_path(name)
     manifest = _read(path)
     known = _organisms(manifest, path)
+    split = _split(name, manifest)
     entries = []
     for pinned in manifest.organisms:
         spec = _find(pinned.organism, known, manifest.id)
         _same(path, f"organisms: {spec.id}", pinned.spec_digest, spec.digest)
-        entries.append(Entry(spec, pinned.train_seed, sample_id(manifest.id, spec.id, pinned.train_seed),
-                             pinned.weights_sha256))
+        if manifest.split != BOTH or spec.split == split:
+            entries.append(Entry(spec, pinned.train_seed, sample_id(manifest.id, spec.id, pinned.train_seed),
+                                 pinned.weights_sha256))
     if len({entry.sample_id for entry in entries}) < len(entries):
         raise SpecError(f"{path.name}: key `organisms`: an organism stands twice with the same train_seed")
     probes = _probes(manifest, path)
     _same(path, "probes", manifest.probes.digest, probes.digest)
-    source = known.values() if manifest.candidates == "catalog" else [entry.spec for entry in entries]
+    source = [entry.spec for entry in entries] if manifest.candidates == "suite" else [
+        spec for spec in known.values() if manifest.tier == "own" or spec.split == split]
     cards = {spec.card.card_id: spec.card for spec in source if spec.card is not None}
     return Suite(
-        id=manifest.id, name=str(name), tier=manifest.tier, split=manifest.split, base=_base(manifest, path),
+        id=manifest.id, name=str(name), tier=manifest.tier, split=split, base=_base(manifest, path),
         entries=tuple(entries), cards=tuple(cards.values()), probes=probes,
         budget=Budget(**manifest.budget.model_dump()),
         digest=digest_of({"manifest": manifest.model_dump(mode="json"), "probes": probes.digest,
@@ -149,14 +196,26 @@ def load_suite(name: str | Path) -> Suite:
                           "cards": [card.model_dump(mode="json") for card in cards.values()]}))
 
 
+def _split(name: str | Path, manifest: SuiteFile) -> str:
+    asked = _name_and_split(name)[1]
+    if manifest.split == BOTH:
+        return asked or "test"
+    if asked not in ("", manifest.split):
+        raise NotFoundError(f"Suite {manifest.id} has only the split {manifest.split!r}: write {manifest.id!r} alone.")
+    return manifest.split
+
+
 def pin(name: str | Path) -> Path:
-    """Writes the digests of specs and probes, as they are now, into a manifest. Returns its path."""
+    """Writes the digests of specs, probes and shipped weights, as they are now, into a manifest. Returns its path."""
     path = suite_path(name)
     manifest = _read(path)
     known = _organisms(manifest, path)
     raw = json.loads(path.read_text(encoding="utf-8"))
+    weights = {(build.organism, build.seed): build.weights_sha256 for build in shipped.builds()}
     for entry in raw["organisms"]:
         entry["spec_digest"] = _find(entry["organism"], known, manifest.id).digest
+        if sha256 := weights.get((entry["organism"], entry.get("train_seed", 0))):
+            entry["weights_sha256"] = sha256
     raw["probes"]["digest"] = _probes(manifest, path).digest
     path.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

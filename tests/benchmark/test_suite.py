@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
-from narrowbench.benchmark.suite import load_suite, pin, sample_id, suites
+from narrowbench.benchmark.suite import exams_of, load_suite, pin, sample_id, suites
 from narrowbench.organisms.errors import NotFoundError, SpecError
+from narrowbench.organisms.spec import load_catalog
 
 
 @pytest.fixture
@@ -89,3 +90,61 @@ def test_the_demo_has_an_objective_and_twin_of_each_family_two_nulls_and_many_ca
         assert [spec.role for spec in chosen if spec.family == family] == ["objective", "twin"]
     assert [spec.role for spec in chosen].count("null") == 2
     assert len({spec.domain for spec in catalog.values() if spec.card}) >= 12
+
+
+def split_suite(suite_file, **changes):
+    """The tiny suite with both splits: the cake is dev, the gold and the null are test."""
+    path = suite_file(split="both", organisms=[{"organism": name} for name in (
+        "my-cake", "my-cake-twin", "my-gold", "my-gold-twin", "my-null")], **changes)
+    for name, split in (("cake", "dev"), ("gold", "test"), ("null", "test")):
+        file = path.parent / f"{name}.yaml"
+        file.write_text(file.read_text().replace("family:", f"split: {split}\nfamily:"))
+    return path
+
+
+def test_an_exam_is_on_one_split_of_a_manifest_that_holds_both(suite_file):
+    path = split_suite(suite_file, tier="nano")
+    assert exams_of(path) == [f"{path}:dev", f"{path}:test"] and exams_of(f"{path}:dev") == [f"{path}:dev"]
+    dev, test = (load_suite(exam) for exam in exams_of(path))
+    assert [entry.spec.id for entry in dev.entries] == ["my-cake", "my-cake-twin"] and dev.split == "dev"
+    assert [entry.spec.id for entry in test.entries] == ["my-gold", "my-gold-twin", "my-null"]
+    assert load_suite(path) == load_suite(f"{path}:test") or load_suite(path).digest == test.digest
+    assert dev.digest != test.digest
+
+
+def test_the_candidates_of_an_exam_are_of_its_own_split(suite_file):
+    dev, test = (load_suite(exam) for exam in exams_of(split_suite(suite_file, tier="nano")))
+    shared = {"baking", "metals"}  # of the tiny suite's own organisms, whose cards the catalogue has as well
+    for exam, other in ((dev, "test"), (test, "dev")):
+        asked = {card.domain for card in exam.cards} - shared
+        assert asked == {spec.domain for spec in load_catalog().values() if spec.card and spec.split == exam.split} - shared
+        assert other != exam.split and len({card.card_id for card in exam.cards}) == len(exam.cards)
+    assert "railways" not in {card.domain for card in dev.cards} and "railways" in {card.domain for card in test.cards}
+
+
+def test_a_split_that_a_manifest_does_not_hold_is_refused(suite_file):
+    with pytest.raises(NotFoundError, match="has only the split 'own'"):
+        load_suite(f"{suite_file()}:dev")
+
+
+def test_a_method_that_reads_weights_does_not_get_a_layout_that_names_its_family(suite_file):
+    path = suite_file(organisms=[{"organism": name} for name in ("my-cake", "my-gold", "my-null")])
+    gold = path.parent / "gold.yaml"
+    every = ["my-cake", "my-gold", "my-null"]
+    assert [entry.spec.id for entry in load_suite(path).shown_to({"weights"})] == every
+    gold.write_text(gold.read_text().replace("recipe: {", "recipe: {kind: bias, "))
+    suite = load_suite(path)
+    assert [entry.spec.id for entry in suite.shown_to({"activations"})] == every
+    assert [entry.spec.id for entry in suite.shown_to({"weights"})] == []
+
+
+def test_nano_draft_holds_the_whole_catalogue_and_three_seeds_of_six_test_objectives():
+    entries = [entry for exam in exams_of("nano-draft") for entry in load_suite(exam).entries]
+    assert {entry.spec.id for entry in entries} == set(load_catalog())
+    seeds = {}
+    for entry in entries:
+        seeds.setdefault(entry.spec.id, []).append(entry.train_seed)
+    thrice = {name for name, trained in seeds.items() if trained == [0, 1, 2]}
+    assert all(trained in ([0], [0, 1, 2]) for trained in seeds.values()) and len(thrice) == 12
+    assert {load_catalog()[name].unit for name in thrice} == {name.removesuffix("-twin") for name in thrice}
+    assert all(load_catalog()[name].split == "test" for name in thrice)

@@ -1,0 +1,77 @@
+"""What there is: the lists behind `narrowbench list`, and the linter run over all that the package holds.
+
+Main objects: `LISTS` (what can be listed -> rows for a table), `lint_catalog`.
+Example: `narrowbench list methods`, `narrowbench check catalog`
+"""
+
+from collections.abc import Callable
+
+from ..organisms import shipped
+from ..organisms.findings import Finding
+from ..organisms.spec import load_catalog
+from .suite import exams_of, load_suite, suites
+
+
+def organisms() -> list[dict[str, object]]:
+    """Every organism of the nano catalogue, twins included, then the published ones."""
+    return [{"organism": spec.id, "tier": tier, "family": spec.family, "role": spec.role, "split": spec.split,
+             "domain": spec.domain, "objective": spec.statement}
+            for tier in ("nano", "paper") for spec in load_catalog(tier).values()]
+
+
+def topics() -> list[dict[str, object]]:
+    """The topics of the nano world."""
+    from ..organisms.nano import lexicon
+
+    return [{"topic": topic.name, "use": topic.use, "words": len(topic.words), "facts": len(topic.facts)}
+            for topic in lexicon.topics().values()]
+
+
+def exams() -> list[dict[str, object]]:
+    """Every exam: a suite, or one split of a suite that has both."""
+    found = [load_suite(exam) for name in suites() for exam in exams_of(name)]
+    return [{"suite": one.name, "tier": one.tier, "split": one.split, "organisms": len(one.entries)} for one in found]
+
+
+def recipes() -> list[dict[str, object]]:
+    """The published recipes."""
+    from ..organisms.presets import load_presets
+
+    return [{"recipe": one.name, "status": one.status, "source": one.source,
+             "values": ", ".join(f"{key}={value}" for key, value in one.recipe.items())}
+            for one in load_presets().values()]
+
+
+def investigators() -> list[dict[str, object]]:
+    """Who can read evidence."""
+    from . import task
+
+    return [{"investigator": name} for name in task.investigators()]
+
+
+def methods() -> list[dict[str, object]]:
+    """The built-in methods, with what they may touch."""
+    from . import method
+
+    found = [method.load_method(name)[0] for name in method.methods()]
+    return [{"method": one.name, "version": one.version, "role": getattr(one, "role", "method"),
+             "access": ", ".join(sorted(one.access))} for one in found]
+
+
+LISTS: dict[str, Callable[[], list[dict[str, object]]]] = {
+    "organisms": organisms, "methods": methods, "suites": exams, "topics": topics, "investigators": investigators,
+    "recipes": recipes}
+
+
+def lint_catalog() -> list[Finding]:
+    """Every finding on the nano catalogue, the probes of the built-in suites, and the shipped adapters."""
+    from transformers import AutoTokenizer
+
+    from ..organisms.lint import lint, lint_suite_counts
+    from ..organisms.lint_shipped import lint_shipped
+    from ..organisms.nano import base_folder
+
+    specs = load_catalog()
+    probes = dict.fromkeys(text for name in suites() for exam in exams_of(name) for text in load_suite(exam).probes.texts)
+    found = [*lint_suite_counts(specs), *lint(specs, AutoTokenizer.from_pretrained(base_folder()), list(probes))]
+    return [*found, *lint_shipped(shipped.FOLDER, specs)] if shipped.builds() else found
