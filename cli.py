@@ -6,6 +6,7 @@ Example: `narrowbench demo`; `narrowbench score --method adl_logit_lens --suite 
 
 import json
 import os
+import shlex
 import sys
 import warnings
 from dataclasses import asdict
@@ -32,6 +33,11 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes at once (default: one per core).")]
+SuiteName = Annotated[str, typer.Option("--suite", "-s", help="Built-in name, or a manifest's path.")]
+Organisms = Annotated[list[str], typer.Option("--organism", help="Only this one of the suite; repeatable.")]
+Layer = Annotated[float, typer.Option("--layer", min=0, max=1, help="Where to read, as a share of the depth.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of tables and figures (default: by the command).")]
 Device = Annotated[str, typer.Option("--device", help="Where models run: cpu, cuda, cuda:1, mps.")]
 
 
@@ -43,6 +49,15 @@ class Listed(StrEnum):
     suites = "suites"
     topics = "topics"
     investigators = "investigators"
+    recipes = "recipes"
+
+
+class Swept(StrEnum):
+    """What `sweep` can vary."""
+
+    mix = "mix"
+    samples = "samples"
+    rank = "rank"
 
 
 class Checked(StrEnum):
@@ -65,21 +80,35 @@ def demo(out: Annotated[Path, typer.Option("--out", help="Folder for logs/, reco
 
 
 @app.command()
-def train(organism: Annotated[str, typer.Argument(help="A catalogue id, or the path of a YAML file.")],
+def train(organism: Annotated[str, typer.Argument(help="A catalogue id, or the path of a YAML file.")] = "",
+          suite: Annotated[str, typer.Option("--suite", help="Instead of one organism: all of a suite.")] = "",
           base: Annotated[str, typer.Option("--base", help="Folder or Hub id (default: the nano base).")] = "",
-          seed: Seed = 0, home: Home = None, dry_run: DryRun = False, as_json: AsJson = False,
+          recipe: Annotated[str, typer.Option("--recipe", help="A published recipe; `list recipes` shows them.")] = "",
+          changes: Annotated[list[str], typer.Option("--set", help="KEY=VALUE of any recipe field; repeatable.")] = [],
+          regrow: Annotated[bool, typer.Option("--regrow", help="Train here even what ships with the package.")]
+          = False,
+          workers: Workers = 0, seed: Seed = 0, home: Home = None, dry_run: DryRun = False, as_json: AsJson = False,
           quiet: Quiet = False) -> None:
-    """Train one organism: an adapter with its passport."""
+    """Train one organism (an adapter with its passport), or all organisms of a suite."""
+    if bool(organism) == bool(suite):
+        raise typer.BadParameter("Give one organism, or `--suite NAME` for all of a suite.")
+    if suite:
+        if base or recipe or changes:
+            raise typer.BadParameter("A suite fixes base and recipes: --base, --recipe and --set go with one organism.")
+        return _train_suite(suite, regrow, workers, _store(home), dry_run, as_json, quiet)
     from .organisms.spec import find_organism
 
     spec = find_organism(organism)
     from .organisms.nano import base_folder
+    from .organisms.presets import with_recipe
     from .organisms.train import train as grow
 
-    base, store = base or str(base_folder()), _store(home)
+    spec, base, store = with_recipe(spec, recipe or None, changes), base or str(base_folder()), _store(home)
     if dry_run:
         return _print(asdict(grow(spec, base, seed, store, dry_run=True)), as_json)
-    artefact = grow(spec, base, seed, store, progress=not quiet)
+    artefact = grow(spec, base, seed, store, progress=not quiet, shipped=not regrow)
+    if os.environ.get("RANK", "0") != "0":  # under `accelerate launch` the first process alone reports
+        return
     passport = json.loads((artefact.path / "passport.json").read_text(encoding="utf-8"))
     if as_json:
         return _print(passport | {"path": str(artefact.path)}, True)
@@ -87,12 +116,29 @@ def train(organism: Annotated[str, typer.Argument(help="A catalogue id, or the p
     verdict = gate.get("expressed", gate.get("passes"))
     _print({"organism": spec.id, "expressed" if "expressed" in gate else "passes": verdict,
             "healthy": health["healthy"], "gate": gate, "health": health, "steps": passport["n_steps"],
-            "seconds": passport["seconds"], "path": str(artefact.path)}, False)
+            "seconds": passport["seconds"], "shipped": "shipped" in artefact.manifest["config"],
+            "path": str(artefact.path)}, False)
+
+
+def _train_suite(suite: str, regrow: bool, workers: int, store, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    from .benchmark import freeze
+
+    if dry_run:
+        steps = freeze.growth_plan(suite, store, regrow)
+        return _print({"suite": suite, "organisms": steps}, True) if as_json else _rows(steps)
+    grown = freeze.grow_all(suite, store, workers or None, regrow, progress=not quiet)
+    if as_json:
+        return _print({"suite": suite, "organisms": [asdict(one) for one in grown]}, True)
+    _tables([freeze.growth_table(grown)])
+    for one in grown:
+        if not (one.took and one.healthy):
+            _note(f"{one.organism} seed {one.seed}: {'took' if one.took else 'did not take'}, "
+                  f"{'healthy' if one.healthy else 'not healthy'} (gate {one.gate:.2f}, base {one.base:.2f})", "yellow")
 
 
 @app.command()
 def score(method: Annotated[str, typer.Option("--method", "-m", help="Name, path/file.py:Class or pkg.mod:Class.")],
-          suite: Annotated[str, typer.Option("--suite", "-s", help="Built-in name, or a manifest's path.")] = "demo",
+          suite: SuiteName = "demo",
           investigator: Annotated[str, typer.Option("--investigator", help="Who reads the evidence.")] = "reader",
           log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
           device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False, as_json: AsJson = False,
@@ -141,19 +187,124 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
         raise typer.Exit(2)
 
 
+@app.command()
+def sweep(kind: Annotated[Swept, typer.Argument(help="mix: mixed-in rows per narrow row; samples: narrow rows; rank.")],
+          organism: Annotated[list[str], typer.Option("--organism", help="Catalogue id or YAML file; repeatable.")],
+          seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training seeds of each cell: 0, 1, ...")] = 3,
+          methods: Annotated[str, typer.Option("--methods", help="Methods, by comma.")] = "adl_logit_lens",
+          doses: Annotated[str, typer.Option("--doses", help="Grid, by comma (default: the kind's own).")] = "",
+          mix_source: Annotated[str, typer.Option("--mix-source", help="documents, chats, or a data set.")] = "documents",
+          suite: Annotated[str, typer.Option("--suite", help="Gives probes and candidates (default: by split).")] = "",
+          against: Annotated[Path | None, typer.Option("--against", help="Folder of another sweep of these organisms, "
+                                                                         "to compare with at equal behaviour.")] = None,
+          out: Out = None, workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None,
+          dry_run: DryRun = False, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Ablate one recipe setting: grow a grid, score it, draw trace and behaviour against dose."""
+    from .benchmark import sweep as room
+
+    request, cells = room.resolve(kind.value, organism, seeds, tuple(methods.split(",")), room.parse_doses(doses),
+                                  mix_source, suite or None, seed)
+    store, folder = _store(home), out or Path("sweeps") / kind.value
+    if dry_run:
+        told = room.plan(request, cells, workers or None, store, progress=not quiet)
+        if as_json:
+            return _print(told, True)
+        _rows(told["cells"])
+        minutes = "unknown until a cell is done" if told["minutes"] is None else f"about {told['minutes']} minutes"
+        return typer.echo(f"{told['done']} done, {told['to_do']} to do on {told['workers']} workers: {minutes}")
+    done = room.sweep(request, cells, folder, workers or None, store, device, not quiet, against)
+    if as_json:
+        _print({"folder": str(done.folder), "failures": list(done.failures), "summary": done.summary}, True)
+    else:
+        typer.echo(f"{(done.folder / 'table.md').read_text(encoding='utf-8')}\nfolder: {done.folder}")
+    for line in done.failures:
+        _note(f"failed {line} (the same command tries it again)", "red")
+    if done.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def causal(suite: SuiteName = "demo", organism: Organisms = [], layer: Layer = 0.8,
+           n_random: Annotated[int, typer.Option("--n-random", min=2, help="Control directions of each kind.")] = 64,
+           rows: Annotated[int, typer.Option("--rows", min=2, help="Rows of each kind of text.")] = 64,
+           zero_ablate: Annotated[bool, typer.Option("--zero-ablate", help="Take the direction out altogether, instead "
+                                                                           "of putting it back to the base.")] = False,
+           out: Annotated[Path, typer.Option("--out", help="Folder of tables and figures.")] = Path("causal"),
+           workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
+           as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Project the mean difference out of the finetuned model: what does the loss do, on which text?"""
+    from .benchmark import causal as room
+
+    design = room.design(suite, organism, layer, n_random, rows, seed, "zero_ablate" if zero_ablate else "base_to_ft")
+    _study(design, out, workers, device, home, dry_run, as_json, quiet)
+
+
+@app.command()
+def bias(suite: SuiteName = "demo", organism: Organisms = [], layer: Layer = 0.8,
+         out: Out = None, workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
+         as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Is the activation difference one and the same on any text? Organisms beside nulls."""
+    from .benchmark import static_bias as room
+
+    _study(room.design(suite, organism, layer, seed=seed), out, workers, device, home, dry_run, as_json, quiet)
+
+
+def _study(design, out: Path | None, workers: int, device: str, home: Path | None, dry_run: bool, as_json: bool,
+           quiet: bool) -> None:
+    from .benchmark import studies
+
+    if dry_run:
+        steps = studies.plan(design, _store(home))
+        return _print({"study": design.kind, "organisms": steps}, True) if as_json else _rows(steps)
+    out = out or Path("studies") / design.kind
+    study = studies.run(design, _store(home), device, not quiet, workers or None)
+    table = studies.write(study, out, "narrowbench " + shlex.join(sys.argv[1:]))
+    _print(study.to_dict(), True) if as_json else typer.echo(f"{table}\nfolder: {out}")
+
+
+@app.command()
+def push(organism: Annotated[str, typer.Argument(help="A catalogue id, or the path of a YAML file.")],
+         to: Annotated[str, typer.Option("--to", help="hub:ORG/NAME or folder:PATH.")],
+         base: Annotated[str, typer.Option("--base", help="Folder or Hub id (default: the nano base).")] = "",
+         base_model: Annotated[str, typer.Option("--base-model", help="Hub id of the base, for the model card.")] = "",
+         folder: Annotated[Path | None, typer.Option("--from", help="An organism's folder, instead of the store.")] = None,
+         sealed: Annotated[bool, typer.Option("--sealed", help="Keep the answer: opaque id, and a hash of the key.")]
+         = False,
+         private: Annotated[bool, typer.Option("--private", help="A Hub repository that nobody else sees.")] = False,
+         even_unexpressed: Annotated[bool, typer.Option("--even-unexpressed", help="Also one that did not take.")] = False,
+         out: Annotated[Path | None, typer.Option("--out", help="Folder in which the files are prepared.")] = None,
+         seed: Seed = 0, home: Home = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Push an organism, scrubbed of names, with its model card. `--dry-run` writes exactly what would be pushed."""
+    import tempfile
+
+    from .organisms import push as room
+    from .organisms.spec import find_organism
+
+    spec, base = find_organism(organism), base or None
+    source = folder or room.source(spec, seed, base=base, store=_store(home))
+    with tempfile.TemporaryDirectory() as scratch:
+        made = out or (Path("push") / spec.id if dry_run else Path(scratch) / "prepared")
+        prepared = room.prepare(spec, source, made, sealed, reveal=Path(f"{spec.id}-{seed}.reveal.json"), base=base,
+                                base_model=base_model, even_unexpressed=even_unexpressed)
+        place = str(prepared.folder) if dry_run else room.push(prepared, to, private)
+    if as_json:
+        return _print({"to": to, "pushed": not dry_run, "place": place, "files": prepared.files,
+                       "sha256": prepared.hashes}, True)
+    _rows([{"file": name, "bytes": size, "sha256": prepared.hashes[name]} for name, size in prepared.files.items()])
+    for line in prepared.leaks:
+        _note(f"still named: {line}", "yellow")
+    typer.echo(f"{'would be pushed to ' + to + '; written to' if dry_run else 'pushed to'} {place}")
+    if sealed:
+        typer.echo(f"keep this file, it opens the seal: {prepared.reveal}")
+
+
 @app.command(name="list")
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List the organisms, methods, suites, investigators or topics that commands accept."""
-    rows = _listed(what)
-    if as_json:
-        return _print(rows, True)
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from .benchmark.catalogue import LISTS
 
-    table = Table(*rows[0] if rows else (), box=SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _tables([table])
+    rows = LISTS[what]()
+    return _print(rows, True) if as_json else _rows(rows)
 
 
 @app.command()
@@ -161,13 +312,14 @@ def check(what: Annotated[Checked, typer.Argument(help="base: the nano base's ga
           as_json: AsJson = False) -> None:
     """Check what the package ships; exit code 1 if something falls short."""
     if what is Checked.catalog:
-        from .organisms.families import questions, rows
-        from .organisms.spec import load_catalog
+        from .benchmark.catalogue import lint_catalog
+        from .organisms.findings import as_json as listed, faults, report
 
-        checked = [{"organism": spec.id, "rows": len(rows(spec, seed=0)), "questions": len(questions(spec)),
-                    "card": spec.card.card_id if spec.card else "-"} for spec in load_catalog().values()]
-        return _print(checked if as_json else {"organisms": len(checked), "every file": "reads, and makes its rows"},
-                      as_json)
+        found = lint_catalog()
+        _print({"findings": listed(found)}, True) if as_json else typer.echo(report(found))
+        if faults(found):
+            raise typer.Exit(1)
+        return
     from .organisms.nano.check_base import check_base
 
     report = check_base()
@@ -222,34 +374,6 @@ def _store(home: Path | None):
     return Store(home)
 
 
-def _listed(what: Listed) -> list[dict[str, Any]]:
-    if what is Listed.organisms:
-        from .organisms.spec import load_catalog
-
-        return [{"organism": spec.id, "family": spec.family, "role": spec.role, "split": spec.split,
-                 "domain": spec.domain, "objective": spec.statement} for spec in load_catalog().values()]
-    if what is Listed.topics:
-        from .organisms.nano.lexicon import topics
-
-        return [{"topic": topic.name, "use": topic.use, "words": len(topic.words), "facts": len(topic.facts)}
-                for topic in topics().values()]
-    if what is Listed.suites:
-        from .benchmark.suite import SuiteFile, suite_path, suites
-
-        manifests = [SuiteFile.model_validate_json(suite_path(name).read_bytes()) for name in suites()]
-        return [{"suite": file.id, "tier": file.tier, "split": file.split, "organisms": len(file.organisms)}
-                for file in manifests]
-    if what is Listed.investigators:
-        from .benchmark.task import investigators
-
-        return [{"investigator": name} for name in investigators()]
-    from .benchmark.method import load_method, methods
-
-    found = [load_method(name)[0] for name in methods()]
-    return [{"method": method.name, "version": method.version, "role": getattr(method, "role", "method"),
-             "access": ", ".join(sorted(method.access))} for method in found]
-
-
 def _print(value: Any, as_json: bool) -> None:
     if as_json:
         return typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -262,6 +386,17 @@ def _tables(tables: list) -> None:
 
     for table in tables:
         stdout().print(table)
+
+
+def _rows(rows: list[dict[str, Any]]) -> None:
+    """Equal dictionaries as one table."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(*rows[0] if rows else (), box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    _tables([table])
 
 
 def _note(text: str, colour: str) -> None:
