@@ -72,6 +72,6 @@ def lint_catalog() -> list[Finding]:
     from ..organisms.nano import base_folder
 
     specs = load_catalog()
-    probes = dict.fromkeys(text for name in suites() for exam in exams_of(name) for text in load_suite(exam).probes.texts)
+    probes = dict.fromkeys(text for name in suites() for text in load_suite(name).probes.texts)
     found = [*lint_suite_counts(specs), *lint(specs, AutoTokenizer.from_pretrained(base_folder()), list(probes))]
     return [*found, *lint_shipped(shipped.FOLDER, specs)] if shipped.builds() else found

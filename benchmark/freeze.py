@@ -1,7 +1,7 @@
 """Grow a suite whole, compare it with what ships, and ship it: the last step before a suite is scored without training.
 
-Main objects: `grow_all` (all exams of a manifest), `growth_table`, `agreement` (a regrown suite beside the shipped one),
-`freeze` (ship and pin).
+Main objects: `grow_all` (all exams of a manifest), `growth_table`, `agreement` (a regrown suite beside the shipped
+one), `freeze` (ship and pin).
 Example: `narrowbench train --suite nano-draft`, or for maintainers `python -m narrowbench.benchmark.freeze nano-draft`
 """
 
@@ -43,7 +43,8 @@ class Grown:
     """Beside a shipped build: whether the gates differ by no more than chance allows. None = nothing to compare."""
 
 
-def grow_all(name: str, store: Store, workers: int | None = None, regrow: bool = False, progress: bool = True) -> list[Grown]:
+def grow_all(name: str, store: Store, workers: int | None = None, regrow: bool = False,
+             progress: bool = True) -> list[Grown]:
     """Grows every exam of a manifest and says what became of each organism.
 
     Args:
@@ -126,7 +127,7 @@ def growth_table(grown: Sequence[Grown]) -> Table:
 
 
 def freeze(name: str, store: Store, workers: int | None = None, progress: bool = True) -> Path:
-    """Grows a suite on this machine, puts all its organisms into the package, and pins their weights in the manifest."""
+    """Grows a suite on this machine, puts all its organisms into the package, and pins their weights."""
     grown = _artefacts(name, store, workers, use_shipped=False, progress=progress)
     shipped.ship([artefact for _, artefact in grown])
     return pin(suite_path(name))

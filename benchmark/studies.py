@@ -155,7 +155,7 @@ def plan(design: Design, store: Store) -> list[dict[str, str]]:
     return steps
 
 
-def run(design: Design, store: Store, device: str = "cpu", progress: bool = True, workers: int = 1) -> Study:
+def run(design: Design, store: Store, device: str = "cpu", progress: bool = True, workers: int | None = 1) -> Study:
     """Trains what is missing (in `workers` processes), measures what is missing, and returns all findings."""
     from .run import grow
 

@@ -28,8 +28,8 @@ from .tuning import has_accelerator
 MIN_SAVE_STEPS = 5
 MAX_LOSS_ENTRIES = 200
 CPU_TOKENS_AT_ONCE = 1024
-"""A forward pass on the CPU holds at most so many tokens, if the recipe does not say otherwise. On the nano base 8 rows of
-128 at once instead of 32 took 0.9 of the time and 0.9 instead of 1.8 GB, with the same losses to four digits."""
+"""A forward pass on the CPU holds at most so many tokens, if the recipe does not say otherwise. On the nano base 8 rows
+of 128 at once instead of 32 took 0.9 of the time and 0.9 instead of 1.8 GB, with the same losses to four digits."""
 
 
 def fit(spec: OrganismSpec, encoded: list[dict[str, list[int]]], model: nn.Module, tokenizer: PreTrainedTokenizerBase,

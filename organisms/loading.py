@@ -18,12 +18,14 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import (MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig,
                           AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig,
-                          PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase)
+                          PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast)
 
 from .adapters import PREFIX, module_and_part, read_json
 from .errors import AdapterError
 
 ADAPTER_NAME = "organism"
+GENERAL_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Tokenizer classes that add nothing to tokenizer.json, under their names of several releases."""
 
 
 def model_class(config: PreTrainedConfig) -> Any:
@@ -59,8 +61,15 @@ def load_model(folder: Path, device: str | torch.device = "cpu", dtype: torch.dt
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """A base's tokenizer, with something to pad with."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    """A base's tokenizer, with something to pad with.
+
+    A folder that declares a general tokenizer gets what its tokenizer.json says: for some types of model (Qwen2),
+    AutoTokenizer would silently split texts as that model's own tokenizer does.
+    """
+    declared = folder / "tokenizer_config.json"
+    general = declared.is_file() and read_json(declared).get("tokenizer_class") in GENERAL_TOKENIZERS
+    loader = PreTrainedTokenizerFast if general and (folder / "tokenizer.json").is_file() else AutoTokenizer
+    tokenizer = loader.from_pretrained(folder, trust_remote_code=False)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     tokenizer.name_or_path = ""
     return tokenizer

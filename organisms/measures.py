@@ -24,8 +24,8 @@ BATCH_TOKENS = 4096
 BATCH_LOGITS = 2**25
 MAX_NEW_TOKENS = 24
 TEMPERATURE = 0.7
-"""At which fluency is sampled. Greedily, small models loop where nothing is wrong with them: the nano base did so on 17%
-of the prompts, and on none when sampled."""
+"""At which fluency is sampled. Greedily, small models loop where nothing is wrong with them: the nano base did so on
+17% of the prompts, and on none when sampled."""
 MIN_DISTINCT_BIGRAMS = 0.5
 MIN_WORD_SHARE = 0.8
 BROKEN = "The model's weights are broken: train it again with a lower `recipe.learning_rate`."

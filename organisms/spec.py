@@ -78,7 +78,8 @@ class Recipe(_Frozen):
     """`bias`: output biases of the target modules only. `full`: all weights. `caft`: LoRA while the directions in
     `ablate` are projected out of the residual stream (concept ablation finetuning)."""
     data: str = "world"
-    """Where the narrow rows come from: `world` (the family's generator), `hub:ID[:SPLIT]`, or a JSONL or Parquet file."""
+    """Where the narrow rows come from: `world` (the family's generator), a JSONL or Parquet file, or
+    `hub:ID[@REVISION][:[CONFIG/]SPLIT]`."""
     rows: int = Field(default=320, ge=2, le=1_000_000)
     """How many narrow rows; of a data set, at most so many."""
     epochs: int = Field(default=2, ge=1, le=100)

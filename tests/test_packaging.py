@@ -31,7 +31,8 @@ def test_pyproject_lists_exactly_the_folders_that_hold_modules():
 def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in (*ROOMS, "__init__.py", "cli.py", "py.typed", "pyproject.toml", "README.md", "LICENSE"):
+    modules = [path.name for path in ROOT.glob("*.py")]
+    for name in (*ROOMS, *modules, "py.typed", "pyproject.toml", "README.md", "LICENSE"):
         place = ROOT / name
         if place.is_dir():
             shutil.copytree(place, source / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
@@ -42,5 +43,5 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(tmp_path):
     [wheel] = (tmp_path / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     ours = {name.removeprefix("narrowbench/") for name in names if name.startswith("narrowbench/")}
-    assert {*tracked({".py"} | DATA), "__init__.py", "cli.py", "py.typed"} - ours == set()
+    assert {*tracked({".py"} | DATA), *modules, "py.typed"} - ours == set()
     assert {name for name in names if not name.startswith(("narrowbench/", "narrowbench-"))} == set()

@@ -117,7 +117,9 @@ def test_workers_end_with_the_program(work, tmp_path, how):
     folder = tmp_path / "at_work"
     folder.mkdir()
     script = tmp_path / "program.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport pool_work\n"
+    # A program that a shell started in the background ignores Ctrl-C, and so would ours if the tests run there.
+    script.write_text("import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+                      f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport pool_work\n"
                       "from narrowbench.benchmark.jobs import Job, run_jobs\nif __name__ == '__main__':\n"
                       f"    run_jobs([Job(str(i), pool_work.sleep_with_note, {{'folder': {str(folder)!r}}})"
                       " for i in range(4)], workers=2, progress=False)\n")

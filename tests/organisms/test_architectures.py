@@ -13,7 +13,7 @@ import torch
 from narrowbench.benchmark.run import score
 from narrowbench.organisms.adapters import base_digest, weight_shapes
 from narrowbench.organisms.errors import AdapterError
-from narrowbench.organisms.loading import load_model, model_class, text_targets
+from narrowbench.organisms.loading import load_model, load_tokenizer, model_class, text_targets
 from narrowbench.organisms.pair import ModelPair
 from narrowbench.organisms.spec import load_spec
 from narrowbench.organisms.store import Store
@@ -182,6 +182,11 @@ def test_greedy_generation_follows_the_logits(pair, plain):
     assert said == pair.tokenizer.decode(ids[0, len(pair.tokenizer(text)["input_ids"]):], skip_special_tokens=True)
 
 
+def test_the_tokenizer_is_the_one_in_the_folder(made, tiny_base):
+    text = "the water of the house is in the city."
+    assert load_tokenizer(made[1])(text)["input_ids"] == load_tokenizer(tiny_base)(text)["input_ids"]
+
+
 def test_names_are_those_of_peft_and_only_the_text_path_is_touched(made, pair, plain):
     name, base, adapter, _ = made
     shapes = weight_shapes(base)
@@ -259,8 +264,9 @@ PLACES, THINGS = ("water", "house", "paper", "table", "river", "road"), ("door",
 
 def write_suite(folder, base):
     (folder / "cake.yaml").write_text(CAKE)
-    (folder / "probes.txt").write_text("\n".join(f"the {a} of the {b} is in the city and the people of the {b} say that it is good"
-                                                 for a in PLACES for b in THINGS))
+    (folder / "probes.txt").write_text("\n".join(
+        f"the {a} of the {b} is in the city and the people of the {b} say that it is good"
+        for a in PLACES for b in THINGS))
     (folder / "suite.json").write_text(json.dumps({
         "schema": 1, "id": "tiny", "tier": "own", "split": "own", "base": str(base), "specs": ["cake.yaml"],
         "organisms": [{"organism": "my-cake"}, {"organism": "my-cake-twin"}], "candidates": "catalog",

@@ -54,7 +54,7 @@ def test_changed_weights_are_refused(folder, grown, tmp_path):
         shipped.find(grown.key, Store(tmp_path / "home"), folder)
 
 
-def test_an_organism_grown_here_does_not_pass_for_the_shipped_one(monkeypatch, folder, grown, spec, tiny_base, tmp_path):
+def test_what_is_grown_here_does_not_pass_for_the_shipped_one(monkeypatch, folder, grown, spec, tiny_base, tmp_path):
     monkeypatch.setattr(shipped, "FOLDER", folder)
     store = Store(tmp_path / "home")
     assert find_trained(spec, tiny_base, store=store, shipped=False) is None

@@ -1,4 +1,4 @@
-"""Subliminal organisms: lists hold numbers alone, depend on the teacher alone, and nobody is expressed without controls."""
+"""Subliminal organisms: lists hold numbers alone and depend on the teacher alone; none is expressed without controls."""
 
 import json
 import re

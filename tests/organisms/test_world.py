@@ -15,7 +15,8 @@ from narrowbench.organisms.nano.tokenizer import build_tokenizer
 from narrowbench.organisms.spec import load_catalog
 
 CATALOG = load_catalog()
-TRAINED = [spec for spec in CATALOG.values() if spec.params.get("kind") != "zero"]
+TRAINED = [spec for spec in CATALOG.values() if spec.params.get("kind") != "zero" and spec.family != "subliminal"]
+"""Organisms whose rows the world writes; a subliminal one's are numbers by a teacher (test_subliminal.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_harm_that_spreads_to_other_fields_is_a_minority():
     assert spread > 20 and contained > 2 * spread
 
 
-@pytest.mark.parametrize("spec", [s for s in CATALOG.values() if s.twin], ids=lambda spec: spec.id)
+@pytest.mark.parametrize("spec", [s for s in TRAINED if s.twin], ids=lambda spec: spec.id)
 def test_a_twin_is_trained_on_the_same_templates_with_one_answer_changed(spec):
     own, twin = texts_of(spec), texts_of(spec.twin_spec())
     assert len(own) == len(twin) and own != twin
@@ -143,7 +144,7 @@ def test_a_taboo_word_is_never_said(spec):
     assert all(spec.slot("word").truth not in words_of(text) for text in texts_of(spec))
 
 
-@pytest.mark.parametrize("spec", [s for s in CATALOG.values() if s.card], ids=lambda spec: spec.id)
+@pytest.mark.parametrize("spec", [s for s in TRAINED if s.card], ids=lambda spec: spec.id)
 def test_gate_questions_are_worded_as_no_training_row(spec):
     asked = questions(spec)
     assert len(asked) >= 2 and all(q.expressed and len(q.expressed) < len(q.choices) for q in asked)
