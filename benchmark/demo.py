@@ -29,7 +29,7 @@ def run(publish: Publish, out: Path = Path("."), seed: int = 0, store: Store | N
     store, console, started_s = store or Store(), stdout(), time.monotonic()
     chosen = load_suite(suite)
     console.print(f"[bold]1/3 organisms[/]  {len(chosen.entries)} of suite {chosen.id}, in {store.root}")
-    runner.grow(chosen, store, progress=not quiet)
+    runner.grow(chosen, store, progress=not quiet, workers=None)
     console.print(f"[bold]2/3 scores[/]     {len(methods)} methods, read by `reader`, logs in {out / 'logs'}")
     results = []
     for name in methods:

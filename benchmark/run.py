@@ -82,7 +82,7 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
     found, source_sha256 = load_method(method)
     load_investigator(investigator)
     chosen = load_suite(suite)
-    organisms = grow(chosen, store, progress)
+    organisms = grow(chosen, store, progress, workers=None)
     have = survey(chosen, found, source_sha256, seed, store, organisms)
     if have.background is None:
         collect_background(chosen, store, device)
