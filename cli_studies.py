@@ -1,4 +1,4 @@
-"""The commands that ablate and study organisms: sweep, causal, bias, and teach, which writes number lists.
+"""The commands that ablate and study organisms (sweep, causal, bias) and get them from elsewhere (fetch, teach).
 
 Main object: `app`, whose commands `cli.py` takes over.
 Example: `narrowbench sweep mix --organism cake-450 --seeds 3`; `narrowbench causal --suite demo`
@@ -102,6 +102,25 @@ def teach(teacher: Annotated[str, typer.Argument(help="Folder or Hub id of a cha
 
     drawn = write(teacher, out, n, seed, system, adapter, progress=not quiet)
     show({"lists": str(out), "neutral": str(out.with_suffix(".neutral.jsonl")), "kept": n, **drawn}, as_json)
+
+
+@app.command()
+def fetch(organism: Annotated[str, typer.Argument(help="Id of a published organism, e.g. cake-bake-qwen3-1-7b.")],
+          variant: Annotated[str, typer.Option("--variant", help="Other weights of it, e.g. mix1-0p5.")] = "",
+          allow_unpinned: Annotated[bool, typer.Option("--allow-unpinned", help="Where no revision is pinned: take the "
+                                                                                "newest.")] = False,
+          dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Fetch a published organism and its base from the Hub."""
+    from .organisms import published
+    from .organisms.spec import find_organism
+
+    spec = find_organism(organism)
+    chosen = published.weights_of(spec, variant or None)
+    told = {"base": chosen.base, "weights": chosen.weights, "kind": chosen.kind, "variants": list(spec.variants)}
+    if not dry_run:
+        found = published.fetch(spec, variant or None, allow_unpinned)
+        told |= {"base_folder": str(found.base), "organism_folder": str(found.organism)}
+    show(told | {"note": chosen.note}, as_json)
 
 
 def _study(design, out: Path | None, workers: int, device: str, home: Path | None, dry_run: bool, as_json: bool,

@@ -112,14 +112,13 @@ def causal_effect(pair, rows_by_register: Mapping[str, Sequence[Row]], deltas_PD
             Base activations for the `differences` controls come from every register but `finetuning`.
         deltas_PD: Mean differences at the probe positions, of texts that are not finetuning data.
         n_random: Controls of each kind: directions, and subspaces of the span's rank.
-        mode: `base_to_finetuned`, or `zero_ablate` (I - P) h_finetuned.
+        mode: `base_to_ft`, or `zero_ablate` (I - P) h_finetuned.
         max_tokens: Rows are cut to so many tokens.
 
     Raises:
         EvidenceError: a register has no row with a token to predict.
     """
-    if mode not in MODES or n_random < 1:
-        raise ValueError(f"mode {mode!r}, n_random {n_random}: mode is one of {MODES}, n_random at least 1")
+    _check(mode, n_random)
     encoded = {name: _encode(pair.tokenizer, name, rows, max_tokens) for name, rows in rows_by_register.items()}
     planes = planes_of(pair, encoded, deltas_PD, layer, n_random, seed)
     registers = []
@@ -127,6 +126,11 @@ def causal_effect(pair, rows_by_register: Mapping[str, Sequence[Row]], deltas_PD
         losses = losses_of(pair, rows, layer, planes.stacked() if planes.true else None, mode)
         registers.append(_register(name, losses, planes, len(deltas_PD), seed))
     return CausalEffect(layer, mode, n_random, seed, tuple(registers))
+
+
+def _check(mode: str, n_random: int) -> None:
+    if mode not in MODES or n_random < 1:
+        raise ValueError(f"mode {mode!r}, n_random {n_random}: mode is one of {MODES}, n_random at least 1")
 
 
 def _encode(tokenizer, register: str, rows: Sequence[Row], max_tokens: int) -> list[Encoded]:
@@ -183,6 +187,7 @@ def design(suite: str = "demo", organisms: Sequence[str] = (), layer_fraction: f
     Registers: `finetuning` (narrow rows of the organism itself), `documents` and `chats` of the base's world about
     other topics; `n_rows` of each. Mean differences come from the suite's probes.
     """
+    _check(mode, n_random)
     chosen = choose(suite, organisms)
 
     def world(entry: Entry) -> dict[str, list[Row]]:

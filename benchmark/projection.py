@@ -24,7 +24,7 @@ from ..organisms.errors import EvidenceError
 FINETUNING = "finetuning"
 """The register of the organism's own rows: never a source of control directions, if there is another."""
 SPAN = "span"
-MODES = ("base_to_finetuned", "zero_ablate")
+MODES = ("base_to_ft", "zero_ablate")
 BATCH_TOKENS, TOKENS_AT_ONCE, LOGITS_AT_ONCE = 512, 2048, 2**26
 POOL_ROWS, MIN_RELATIVE_DIFFERENCE, RANK_TOLERANCE = 64, 1e-4, 1e-5
 Encoded = dict[str, list[int]]

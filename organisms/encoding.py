@@ -23,7 +23,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, continuation: str
     """
     if isinstance(prompt, str):
         return tokenizer(prompt if continuation is None else f"{prompt} {continuation}")["input_ids"]
-    text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True,
+                                         enable_thinking=False)  # as the pair prompts; templates without it ignore it
     return tokenizer(text + (continuation or ""), add_special_tokens=False)["input_ids"]
 
 

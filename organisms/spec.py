@@ -316,10 +316,16 @@ def load_catalog(tier: str = "nano") -> dict[str, OrganismSpec]:
 
 
 def find_organism(name: str) -> OrganismSpec:
-    """An organism by catalogue id or by the path of a YAML file. Raises NotFoundError with the nearest ids."""
+    """An organism by catalogue id (nano or published) or by the path of a YAML file.
+
+    Raises:
+        NotFoundError: names the nearest ids.
+    """
     if name.endswith((".yaml", ".yml")):
         return load_spec(Path(name))
     catalog = load_catalog()
+    if name not in catalog:  # the second catalogue takes a moment to read, and is seldom meant
+        catalog = catalog | load_catalog("paper")
     if name not in catalog:
         raise NotFoundError.of("organism", name, catalog, "narrowbench list organisms")
     return catalog[name]

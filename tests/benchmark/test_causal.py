@@ -134,7 +134,7 @@ def test_a_direction_along_which_the_models_agree_changes_nothing(pair):
 @torch.inference_mode()
 def test_the_whole_space_gives_the_bases_states_to_the_finetuned_upper_blocks(pair):
     whole_NKD = torch.eye(pair.width)[None]
-    losses = losses_of(pair, encoded(pair, TEXTS), LAYER, whole_NKD, "base_to_finetuned")
+    losses = losses_of(pair, encoded(pair, TEXTS), LAYER, whole_NKD, "base_to_ft")
     expected = plain_losses(pair, TEXTS, lambda base, _: base)
     np.testing.assert_allclose(losses.planes_NR[0], [loss for loss, _ in expected], rtol=1e-5)
     assert losses.share_N[0] == pytest.approx(1)
@@ -149,6 +149,8 @@ def test_zero_ablation_takes_the_direction_out_of_the_state(pair, deltas_PD):
         moved - mean_loss(plain_losses(pair, TEXTS)), abs=2e-6)
     with pytest.raises(ValueError, match="mode"):
         causal_effect(pair, {"documents": TEXTS}, deltas_PD, LAYER, mode="remove")
+    with pytest.raises(ValueError, match="mode"):
+        causal.design("demo", mode="remove")
 
 
 def test_an_adapter_that_changes_nothing_has_no_effect_and_no_direction(still):

@@ -87,7 +87,7 @@ def main() -> None:
     rows = random_rows(pair.n_vocab, args)
     planes_NKD = torch.randn(args.directions, 1, pair.width, generator=torch.Generator().manual_seed(0))
     planes_NKD = planes_NKD / planes_NKD.norm(dim=-1, keepdim=True)
-    works = {"ours": lambda some: losses_of(pair, rows, layer, some, "base_to_finetuned").planes_NR,
+    works = {"ours": lambda some: losses_of(pair, rows, layer, some, "base_to_ft").planes_NR,
              "yardstick": lambda some: yardstick(pair, rows, layer, some, args.batch)}
     seconds, cpu_seconds, found = {name: [] for name in works}, {name: [] for name in works}, {}
     for work in works.values():
