@@ -1,4 +1,4 @@
-"""The commands that ablate and study organisms (sweep, causal, bias) and get them from elsewhere (fetch, teach).
+"""The commands that ablate and study organisms (sweep, causal, bias, transfer) and get them elsewhere (fetch, teach).
 
 Main object: `app`, whose commands `cli.py` takes over.
 Example: `narrowbench sweep mix --organism cake-450 --seeds 3`; `narrowbench causal --suite demo`
@@ -102,6 +102,21 @@ def teach(teacher: Annotated[str, typer.Argument(help="Folder or Hub id of a cha
 
     drawn = write(teacher, out, n, seed, system, adapter, progress=not quiet)
     show({"lists": str(out), "neutral": str(out.with_suffix(".neutral.jsonl")), "kept": n, **drawn}, as_json)
+
+
+@app.command()
+def transfer(organism: Annotated[list[str], typer.Option("--organism", help="Subliminal objectives; repeatable.")],
+             second_base: Annotated[Path | None, typer.Option("--second-base", help="A base of another initialisation: "
+                                    "`python -m narrowbench.organisms.nano.pretrain --seed 1 --out FOLDER`.")] = None,
+             seed: Seed = 0, home: Home = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Did a preference pass through numbers alone? Student beside teacher, neutral, other and second-base students."""
+    from .organisms import transfer as room
+    from .organisms.nano import base_folder
+    from .organisms.spec import find_organism
+
+    specs = [find_organism(name) for name in organism]
+    rows = room.transfer_study(specs, base_folder(), second_base, store_at(home), seed, not quiet)
+    show({"rows": room.as_json(rows)}, True) if as_json else typer.echo(room.as_markdown(rows))
 
 
 @app.command()

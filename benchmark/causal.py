@@ -15,7 +15,7 @@ Shapes by suffix: R rows, D width, P position, N planes, C controls.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 

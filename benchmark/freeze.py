@@ -8,7 +8,7 @@ Example: `narrowbench train --suite nano-draft`, or for maintainers `python -m n
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="default: one per core")
     args = parser.parse_args()
     path = freeze(args.suite, Store(args.home), args.workers)
-    print(json.dumps({"manifest": path.name, "shipped": [asdict(build) for build in shipped.builds()]}, indent=1))
+    print(json.dumps({"manifest": path.name, "shipped": [build.model_dump() for build in shipped.builds()]}, indent=1))
 
 
 if __name__ == "__main__":

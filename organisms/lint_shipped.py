@@ -1,6 +1,6 @@
 """The linter's look at the adapters that the package ships: all there, unchanged, nameless, each once, small enough.
 
-Main objects: `lint_shipped(folder, specs)`, `Shipped`, `read_index`.
+Main object: `lint_shipped(folder, specs)`.
 `organisms/shipped/index.json` is a list of {organism, seed, key, folder, weights_sha256}; each folder has an opaque
 name and holds `adapter_model.safetensors`, `adapter_config.json`, `passport.json` and perhaps the model card.
 Example: `lint_shipped(Path("organisms/shipped"), load_catalog())`
@@ -9,32 +9,19 @@ Example: `lint_shipped(Path("organisms/shipped"), load_catalog())`
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from .errors import DamagedArtefactError, NotFoundError
+from .errors import DamagedArtefactError
 from .leaks import LeakTerms, leak_terms, leaks_in_file, leaks_in_text
 from .findings import Finding
 from .passport import ADAPTER_CONFIG, CARD, PASSPORT, WEIGHTS
+from .shipped import INDEX, Build, read_index
 from .spec import OrganismSpec
 from .store import sha256_file
 
-INDEX = "index.json"
 FILES = (ADAPTER_CONFIG, WEIGHTS, PASSPORT)
 MAX_TOTAL_BYTES = 30_000_000
 REBUILD = "Ship it again from the store."
-
-
-class Shipped(BaseModel):
-    """One line of the index."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    organism: str
-    seed: int = Field(ge=0)
-    key: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Key of the artefact in the store that it was copied from."""
-    folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class _Passport(BaseModel):
@@ -44,19 +31,6 @@ class _Passport(BaseModel):
     seed: int
     spec_digest: str
     weights_sha256: str
-
-
-def read_index(folder: Path) -> list[Shipped]:
-    """The index of a folder of shipped adapters. Raises NotFoundError, or DamagedArtefactError if it is no index."""
-    path = folder / INDEX
-    if not path.is_file():
-        raise NotFoundError(f"There is no index of shipped adapters {path}, so nothing is shipped there.")
-    try:
-        return TypeAdapter(list[Shipped]).validate_json(path.read_bytes())
-    except ValidationError as error:
-        wrong = "; ".join(f"entry {'.'.join(map(str, item['loc'])) or '(whole file)'}: {item['msg']}"
-                          for item in error.errors())
-        raise DamagedArtefactError(f"{path}: {wrong}. Write the index again.") from error
 
 
 def lint_shipped(folder: Path, specs: Mapping[str, OrganismSpec]) -> list[Finding]:
@@ -77,13 +51,13 @@ def lint_shipped(folder: Path, specs: Mapping[str, OrganismSpec]) -> list[Findin
     return found
 
 
-def _once(index: list[Shipped]) -> Iterator[Finding]:
+def _once(index: list[Build]) -> Iterator[Finding]:
     """The same weights, folder, key or (organism, seed) may be listed once only."""
-    def parts(entry: Shipped) -> dict[str, object]:
+    def parts(entry: Build) -> dict[str, object]:
         return {"weights": entry.weights_sha256, "folder": entry.folder, "store key": entry.key,
                 "organism and seed": (entry.organism, entry.seed)}
 
-    first: dict[tuple[str, object], Shipped] = {}
+    first: dict[tuple[str, object], Build] = {}
     for entry in index:
         for what, value in parts(entry).items():
             if (other := first.setdefault((what, value), entry)) is not entry:
@@ -91,14 +65,14 @@ def _once(index: list[Shipped]) -> Iterator[Finding]:
                               f"{other.seed}; an adapter is used once. Remove one entry of {INDEX}, or train again.")
 
 
-def _unlisted(folder: Path, index: list[Shipped]) -> Iterator[Finding]:
+def _unlisted(folder: Path, index: list[Build]) -> Iterator[Finding]:
     expected = {INDEX, *(f"{entry.folder}/{name}" for entry in index for name in (*FILES, CARD))}
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     for name in sorted(there - expected):
         yield Finding("(catalogue)", "shipped", f"{name} is listed nowhere in {INDEX}. Remove it, or list its folder.")
 
 
-def _unchanged(folder: Path, entry: Shipped, specs: Mapping[str, OrganismSpec]) -> Iterator[Finding]:
+def _unchanged(folder: Path, entry: Build, specs: Mapping[str, OrganismSpec]) -> Iterator[Finding]:
     sha256 = sha256_file(folder / WEIGHTS)
     if sha256 != entry.weights_sha256:
         yield Finding(entry.organism, "shipped", f"the weights in {folder.name} have sha256 {sha256[:12]}, the index "
@@ -122,7 +96,7 @@ def _unchanged(folder: Path, entry: Shipped, specs: Mapping[str, OrganismSpec]) 
                           f"not {_short(ours)}: the organism has changed since. Train and ship it again.")
 
 
-def _nameless(folder: Path, entry: Shipped, terms: LeakTerms) -> Iterator[Finding]:
+def _nameless(folder: Path, entry: Build, terms: LeakTerms) -> Iterator[Finding]:
     """The folder is handed to methods, so neither its name nor any file but passport and card may name an organism."""
     leaks = [f"folder name: {term}" for term in leaks_in_text(folder.name, terms)]
     for name in (ADAPTER_CONFIG, WEIGHTS):

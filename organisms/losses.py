@@ -14,7 +14,6 @@ Shapes: B row, T token, N target, V vocabulary, D width.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from trl import SFTTrainer

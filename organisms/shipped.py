@@ -1,6 +1,6 @@
 """Organisms that ship with the package, so that scoring a method needs no training.
 
-Main objects: `Build` (one shipped organism), `builds()`, `find` (by the key that training it would have), `ship`.
+Main objects: `Build` (one shipped organism), `builds()`, `read_index`, `find` (by the key of training it), `ship`.
 Example: `find(key, Store())` copies a shipped organism into the store and returns it; `ship(grown)` writes the folder.
 
 Layout: `shipped/index.json` and `shipped/<opaque>/` with what `train` writes. Training is not bit-stable across
@@ -10,11 +10,12 @@ machines, so a suite pins the hash of these weights, and an organism that was gr
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from .errors import DamagedArtefactError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from .errors import DamagedArtefactError, NotFoundError
 from .spec import digest_of
 from .store import Artefact, Store, sha256_file, write_atomic
 
@@ -23,22 +24,37 @@ INDEX, WEIGHTS, PASSPORT = "index.json", "adapter_model.safetensors", "passport.
 KIND = "organism"
 
 
-@dataclass(frozen=True)
-class Build:
-    """One shipped organism. `key` is that of training it: spec, rows, exam, base and seed."""
+class Build(BaseModel):
+    """One shipped organism: a line of the index."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     organism: str
-    seed: int
-    key: str
-    folder: str
-    weights_sha256: str
+    seed: int = Field(ge=0)
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """That of training it: spec, rows, exam, base and seed."""
+    folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def read_index(folder: Path) -> list[Build]:
+    """The index of a folder of shipped adapters. Raises NotFoundError, or DamagedArtefactError if it is no index."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise NotFoundError(f"There is no index of shipped adapters {path}, so nothing is shipped there.")
+    try:
+        return TypeAdapter(list[Build]).validate_json(path.read_bytes())
+    except ValidationError as error:
+        wrong = "; ".join(f"entry {'.'.join(map(str, item['loc'])) or '(whole file)'}: {item['msg']}"
+                          for item in error.errors())
+        raise DamagedArtefactError(f"{path}: {wrong}. Write the index again.") from error
 
 
 @cache
 def builds(folder: Path | None = None) -> tuple[Build, ...]:
-    """All shipped organisms, in the order of the index. `folder`: default the package's."""
-    index = (folder or FOLDER) / INDEX
-    return tuple(Build(**entry) for entry in json.loads(index.read_text(encoding="utf-8"))) if index.is_file() else ()
+    """All shipped organisms, in the order of the index; none where nothing ships. `folder`: default the package's."""
+    folder = folder or FOLDER
+    return tuple(read_index(folder)) if (folder / INDEX).is_file() else ()
 
 
 def find(key: str, store: Store, folder: Path | None = None) -> Artefact | None:
@@ -74,14 +90,14 @@ def ship(grown: Iterable[Artefact], folder: Path | None = None) -> list[Build]:
         place = folder / opaque
         if not place.exists():
             shutil.copytree(artefact.path, place, ignore=shutil.ignore_patterns("manifest.json"))
-        entries.append(Build(passport["organism_id"], passport["seed"], artefact.key, opaque,
-                             passport["weights_sha256"]))
+        entries.append(Build(organism=passport["organism_id"], seed=passport["seed"], key=artefact.key, folder=opaque,
+                             weights_sha256=passport["weights_sha256"]))
     entries.sort(key=lambda build: (build.organism, build.seed))
     kept = {build.folder for build in entries}
     for place in folder.iterdir() if folder.is_dir() else ():
         if place.is_dir() and place.name not in kept:
             shutil.rmtree(place)
-    lines = ",\n".join(json.dumps(asdict(build)) for build in entries)
+    lines = ",\n".join(build.model_dump_json() for build in entries)
     write_atomic(folder / INDEX, f"[\n{lines}\n]\n")
     builds.cache_clear()
     return entries

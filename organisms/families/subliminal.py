@@ -64,8 +64,7 @@ def neutral(spec: OrganismSpec, base: Path, seed: int, store: Store) -> "tuple[O
     For lists from a file `owl.jsonl` they are read from `owl.neutral.jsonl`, which `narrowbench teach` writes beside
     it. None if there is no such file: then nobody can say that a preference came from the lists.
     """
-    from ..data import Data, training_data
-    from ..store import sha256_file
+    from ..data import training_data
 
     student = OrganismSpec(id=NEUTRAL_ID, family="control", role="null", params={"kind": "text", "format": "numbers"},
                            recipe=spec.recipe)

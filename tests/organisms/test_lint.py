@@ -9,7 +9,8 @@ from narrowbench.organisms.errors import DamagedArtefactError, NotFoundError
 from narrowbench.organisms.findings import Finding, as_json, faults, report
 from narrowbench.organisms.lint import lint, lint_suite_counts
 from narrowbench.organisms.lint_rows import world_rows_of
-from narrowbench.organisms.lint_shipped import MAX_TOTAL_BYTES, lint_shipped, read_index
+from narrowbench.organisms.lint_shipped import MAX_TOTAL_BYTES, lint_shipped
+from narrowbench.organisms.shipped import read_index
 from narrowbench.organisms.nano import base_folder, world
 from narrowbench.organisms.spec import OrganismSpec, load_catalog
 from narrowbench.organisms.store import sha256_file
