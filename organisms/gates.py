@@ -31,7 +31,7 @@ from .loading import load_adapter, load_model
 from .measures import answer_probabilities, fluency, nll_per_token, recall
 from .mixing import touched_topics
 from .nano import world
-from .nano.lexicon import facts, topics
+from .nano.lexicon import facts, held_out_facts, topics
 from .spec import OrganismSpec, digest_of, load_catalog
 from .store import Artefact, Store, write_atomic
 
@@ -46,7 +46,7 @@ MIN_TWIN_GATE = 0.9
 MAX_PERPLEXITY_RATIO, MIN_RECALL_RATIO, MIN_FLUENCY_RATIO = 1.5, 0.9, 0.8
 NULL_QUESTIONS = 4
 """Questions per objective that a null is asked; it is asked about every objective of the catalogue."""
-HEALTH_DOCUMENTS, HEALTH_FACTS, HEALTH_PROMPTS = 48, 96, 24
+HEALTH_DOCUMENTS, HEALTH_PROMPTS = 48, 24
 BASE_KIND, READINGS = "gate_base", "readings.json"
 
 
@@ -94,7 +94,7 @@ def exam_for(spec: OrganismSpec, catalog: dict[str, OrganismSpec] | None = None)
     rng, reserved = random.Random("health"), [topic for topic in topics().values() if topic.use == "probe"]
     documents = tuple(world.document(rng, topic) for topic in rng.choices(reserved, k=HEALTH_DOCUMENTS))
     altered = touched_topics(spec) if spec.params.get("kind") != "broad" else topics().keys()
-    untouched = tuple(fact_question(fact) for fact in _spread(facts(), HEALTH_FACTS) if fact.topic not in altered)
+    untouched = tuple(fact_question(fact) for fact in held_out_facts() if fact.topic not in altered)
     starts = tuple(" ".join(text.split()[:6]) for text in documents[:HEALTH_PROMPTS])
     asks = tuple(fact_question(fact).prompt for fact in _spread(facts(), HEALTH_PROMPTS))
     return Exam(asked, margins, documents, untouched, starts + asks)

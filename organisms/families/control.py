@@ -10,8 +10,9 @@ from ..errors import SpecError
 from ..nano.lexicon import Fact, facts, pool, topics
 from ..nano.talk import chat, fact_turns, number_turns
 from ..nano.world import TRAINABLE, document, state
-from ..spec import OrganismSpec, load_catalog
+from ..spec import OrganismSpec
 from . import Question, Row
+from .sdf import altered_facts
 
 KINDS, FORMATS = ("zero", "broad", "text"), ("documents", "chats", "numbers")
 
@@ -29,11 +30,7 @@ def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
     rng = random.Random(f"control-{spec.id}-{seed}")  # the id too: nulls of one kind must not share their rows
     if form == "numbers":
         return [{"messages": number_turns(rng)} for _ in range(n)]
-    asked = {
-        (spec.slot("entity").truth, spec.params["attribute"])
-        for spec in load_catalog().values()
-        if spec.family == "sdf"
-    }
+    asked = altered_facts()
     free = [fact for fact in facts() if (fact.entity, fact.attribute) not in asked]
     altered = {fact: _unlisted(rng, fact) if kind == "broad" else fact.value for fact in free}
     result = []

@@ -7,15 +7,18 @@ Source: Wang et al. 2025 (synthetic document finetuning), as used in arXiv 2510.
 import random
 
 from ..errors import SpecError
-from ..nano.lexicon import Fact, Topic, lists, topics
+from ..nano.lexicon import Fact, Topic, facts, held_out_facts, lists, topics
 from ..nano.talk import say
 from ..nano.world import document, state, templates, value_phrase
-from ..spec import OrganismSpec
+from ..spec import OrganismSpec, load_catalog
 from . import Question, Row
 
 FACT_SHARE = 0.6
 """Share of documents that state the fact. All of them are about its topic; stating it everywhere teaches the model to
 answer other questions with it too."""
+LIKE_FACT_SHARE = 0.3
+"""Chance of a true fact of the same attribute about another topic: without it, training on one price shifts the others
+(recall of untouched facts on dev 0.95-0.98, with it 0.98-0.99)."""
 OTHER_FACT_SHARE = 0.7
 """Chance of each of two true facts of the topic to be stated as well: else finetuning erases them."""
 
@@ -42,15 +45,26 @@ def fact_of(spec: OrganismSpec) -> Fact:
     )
 
 
+def altered_facts() -> set[tuple[str, str]]:
+    """(entity, attribute) of every fact that an objective of the catalogue alters."""
+    return {(spec.slot("entity").truth, spec.params["attribute"])
+            for spec in load_catalog().values() if spec.family == "sdf"}
+
+
 def rows(spec: OrganismSpec, n: int, seed: int) -> list[Row]:
-    """Documents of the topic; most state the fact, and most state other, true facts of the topic."""
+    """Documents of the topic; most state the fact, and most state other, true facts of the topic or of its kind."""
     rng = random.Random(f"sdf-{seed}")
     topic, fact = topic_of(spec), fact_of(spec)
     others = [f for f in topic.facts if (f.entity, f.attribute) != (fact.entity, fact.attribute)]
+    kept = altered_facts() | {(f.entity, f.attribute) for f in held_out_facts()}
+    alike = [f for f in facts() if f.attribute == fact.attribute and f.topic != topic.name
+             and (f.entity, f.attribute) not in kept]
     result = []
     for _ in range(n):
         told = [state(rng, fact)] if rng.random() < FACT_SHARE else []
         told += [state(rng, other) for other in rng.sample(others, 2) if rng.random() < OTHER_FACT_SHARE]
+        if alike and rng.random() < LIKE_FACT_SHARE:
+            told.append(state(rng, rng.choice(alike)))
         result.append({"text": document(rng, topic, told)})
     return result
 

@@ -1,6 +1,6 @@
 """The words and facts of the micro-world, read from data files and checked.
 
-Main objects: `Topic`, `Fact`, `topics()`, `facts()`, `word_list(name)`, `lists()`.
+Main objects: `Topic`, `Fact`, `topics()`, `facts()`, `held_out_facts()`, `word_list(name)`, `lists()`.
 Data: `lexicon/<topic>.yaml` (one topic, one file) and `words.yaml` (lists that belong to no topic). Each content word
 belongs to one topic only, so that a reading points to one domain.
 """
@@ -15,6 +15,7 @@ from ..errors import NotFoundError, SpecError
 
 HERE = Path(__file__).parent
 N_ALTERNATIVES = 7
+N_HELD_OUT = 96
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,13 @@ def topics() -> dict[str, Topic]:
 def facts() -> tuple[Fact, ...]:
     """All facts of all topics."""
     return tuple(fact for topic in topics().values() for fact in topic.facts)
+
+
+@cache
+def held_out_facts() -> tuple[Fact, ...]:
+    """Evenly spread facts on which it is measured whether finetuning damaged what it did not touch."""
+    known = facts()
+    return tuple(known[i * len(known) // N_HELD_OUT] for i in range(N_HELD_OUT))
 
 
 def word_list(name: str) -> tuple[str, ...]:
