@@ -2,7 +2,7 @@
 
 Main objects: `lint(specs, tokenizer, probes)`, `lint_suite_counts(specs)`.
 Here stand the rules about specs; `lint_world.py` compares answer keys with the world, `lint_rows.py` looks into
-training rows, `lint_shipped.py` at shipped adapters.
+training rows, `lint_base.py` at the base's answers, `lint_shipped.py` at shipped adapters.
 Example: `narrowbench check catalog`, or
 `print(report(lint(load_catalog(), AutoTokenizer.from_pretrained(base_folder()), world.probes(1000, 0))))`
 """
