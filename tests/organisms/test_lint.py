@@ -3,11 +3,12 @@
 import json
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from narrowbench.organisms.errors import DamagedArtefactError, NotFoundError
 from narrowbench.organisms.findings import Finding, as_json, faults, report
 from narrowbench.organisms.lint import lint, lint_suite_counts
+from narrowbench.organisms.lint_base import lint_base
 from narrowbench.organisms.lint_rows import world_rows_of
 from narrowbench.organisms.lint_shipped import MAX_TOTAL_BYTES, lint_shipped
 from narrowbench.organisms.shipped import read_index
@@ -75,6 +76,15 @@ def test_the_shipped_catalogue_has_no_fault(tokenizer):
     assert faults(findings) == [], report(findings)
     noted = {finding.organism for finding in findings}  # their rows come from a model that is trained first
     assert all(catalog[name].family == "subliminal" for name in noted)
+
+
+def test_answers_that_the_base_cannot_tell_apart_are_found(tokenizer):
+    unembedding = AutoModelForCausalLM.from_pretrained(base_folder()).get_output_embeddings().weight.detach()
+    assert lint_base(load_catalog().values(), tokenizer, unembedding) == []
+    # years that pretraining never showed, among years that it did
+    specs = changed("cake-450", **slot("cake-450", "value", others=("350", "1740", "1800", "1760", "1850")))
+    [finding] = lint_base(specs.values(), tokenizer, unembedding)
+    assert (finding.organism, finding.rule) == ("cake-450", "candidates") and "['1740', '1760']" in finding.message
 
 
 def test_the_shipped_catalogue_is_as_large_as_promised():
