@@ -124,16 +124,19 @@ def collect(suite: Suite, method: Method, cells: Iterable[Reading], seed: int, s
 
     A method that raises on one organism leaves a failure note there and goes on with the next.
     """
+    from ..organisms.adapters import base_digest
     from ..organisms.pair import ModelPair
+    from .shared import Shared
     from .view import PairView
 
-    pair = None
+    pair, shared = None, Shared(store, base_digest(suite.base))
     for cell in cells:
         if pair is None:
             pair = ModelPair.load(suite.base, cell.organism.path, device=device)
         else:
             pair.attach(cell.organism.path)
-        view = PairView(pair, method.access, suite.budget, reference=_reference(method, cell))
+        view = PairView(pair, method.access, suite.budget, reference=_reference(method, cell),
+                        shared=shared.of(cell.organism.digest))
         try:
             found = method.collect(view, suite.probes, suite.budget, seed)
             evidence = Evidence.from_dict(found) if isinstance(found, dict) else found

@@ -9,15 +9,17 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..organisms.errors import AccessError, BudgetError
+from ..organisms.generation import Prompt
 from ..organisms.pair import ModelPair
 from ..organisms.spec import OrganismSpec
 from .method import ACCESS, Budget
+from .shared import Shared
 
 Result = TypeVar("Result")
 
@@ -37,37 +39,53 @@ class PairView:
     """
 
     def __init__(self, pair: ModelPair, access: Iterable[str], budget: Budget = Budget(),
-                 reference: Reference | None = None) -> None:
+                 reference: Reference | None = None, shared: Shared | None = None) -> None:
         self._access = frozenset(access)
         if unknown := self._access - ACCESS:
             raise AccessError(f"unknown access {sorted(unknown)}; a method declares some of {sorted(ACCESS)}")
         self._pair, self._budget, self._reference = pair, budget, reference
+        self._shared, self._reused_tokens = shared or Shared(None, "this view's base"), 0
         self._started_s, self._before = time.monotonic(), replace(pair.usage)
         if pair.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pair.device)
         self.tokenizer, self.n_layers, self.width, self.n_vocab = (
             pair.tokenizer, pair.n_layers, pair.width, pair.n_vocab)
 
-    def generate(self, which: str, prompts: Sequence[str | list[dict]], max_new_tokens: int = 64,
+    def generate(self, which: str, prompts: Sequence[Prompt], max_new_tokens: int = 64,
                  temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
         """Completions; needs access "text". See `ModelPair.generate`."""
         self._need("generate", "text")
-        return self._charged(self._pair.generate(which, prompts, max_new_tokens, temperature, seed, raw))
+        arguments = {"prompts": prompts, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed,
+                     "raw": raw}
+        return self._from(which, "generate", arguments)
 
     def logprobs(self, which: str, ids_BT: Tensor) -> Tensor:
         """Log-probability of each next token; needs access "logprobs" or "logits"."""
         self._need("logprobs", "logprobs", "logits")
-        return self._charged(self._pair.logprobs(which, ids_BT))
+        return self._from(which, "logprobs", {"ids_BT": ids_BT})
 
     def logits(self, which: str, ids_BT: Tensor) -> Tensor:
         """Next-token logits_BTV; needs access "logits"."""
         self._need("logits", "logits")
-        return self._charged(self._pair.logits(which, ids_BT))
+        return self._from(which, "logits", {"ids_BT": ids_BT})
+
+    def contrasted(self, prompts: Sequence[Prompt], alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
+                   seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
+        """Completions that the organism favours over the base; needs access "logits". See `ModelPair.contrasted`."""
+        self._need("contrasted", "logits")
+        return self._charged(self._pair.contrasted(prompts, alpha, max_new_tokens, temperature, seed, raw, keep))
 
     def residual(self, which: str, ids_BT: Tensor, layers: Sequence[int], positions: Sequence[int]) -> Tensor:
         """Residual streams resid_LBPD; needs access "activations"."""
         self._need("residual", "activations")
-        return self._charged(self._pair.residual(which, ids_BT, layers, positions))
+        return self._from(which, "residual", {"ids_BT": ids_BT, "layers": layers, "positions": positions})
+
+    def steered(self, which: str, prompts: Sequence[Prompt], layer: int, vectors_BD: Tensor, max_new_tokens: int = 64,
+                temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
+        """Completions under a vector added after a block, one a prompt; needs access "activations"."""
+        self._need("steered", "activations")
+        return self._charged(self._pair.steered(which, prompts, layer, vectors_BD, max_new_tokens, temperature, seed,
+                                                raw))
 
     def patched(self, which: str, ids_BT: Tensor, layer: int, position: int, vectors_BD: Tensor) -> Tensor:
         """Last-token logits_BV under a patch; needs access "activations"."""
@@ -89,6 +107,23 @@ class PairView:
         self._need("delta", "weights")
         return self._charged(self._pair.delta(module))
 
+    def changed(self) -> list[str]:
+        """Names of the modules that finetuning changed, for `delta` and `factors`; needs access "weights"."""
+        self._need("changed", "weights")
+        return self._pair.changed()
+
+    def factors(self, module: str) -> tuple[Tensor, Tensor]:
+        """(down_RI, up_OR) whose product is a module's weight difference; needs access "weights"."""
+        self._need("factors", "weights")
+        return self._charged(self._pair.factors(module))
+
+    def amplified(self, factor: float, prompts: Sequence[Prompt], max_new_tokens: int = 64, temperature: float = 0.0,
+                  seed: int = 0, raw: bool = False) -> list[str]:
+        """Completions with the weight difference times `factor`; needs access "weights"."""
+        self._need("amplified", "weights")
+        with self._pair.amplified(factor):
+            return self._charged(self._pair.generate("finetuned", prompts, max_new_tokens, temperature, seed, raw))
+
     @property
     def reference(self) -> Reference:
         """The answers, as far as "objective" (spec) and "data" (rows) were declared. For ceilings only."""
@@ -99,7 +134,7 @@ class PairView:
                          self._reference.rows if "data" in self._access else ())
 
     def cost(self) -> dict[str, float]:
-        """What was used since the view was made.
+        """What was used since the view was made; `reused_tokens` of the forward tokens were there already.
 
         `peak_bytes` is the most memory held at once: of the accelerator since then, else of the process since it began.
         """
@@ -110,12 +145,19 @@ class PairView:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return {"forward_tokens": used.forward_tokens - before.forward_tokens,
                 "generated_tokens": used.generated_tokens - before.generated_tokens, "flops": used.flops - before.flops,
-                "seconds": time.monotonic() - self._started_s, "peak_bytes": peak}
+                "reused_tokens": self._reused_tokens, "seconds": time.monotonic() - self._started_s, "peak_bytes": peak}
 
     def _need(self, what: str, *any_of: str) -> None:
         if not self._access & set(any_of):
             raise AccessError(f"`{what}` needs access {' or '.join(map(repr, any_of))}, but the method declares "
                               f"{sorted(self._access)}. Add it to the method's `access`.")
+
+    def _from(self, which: str, what: str, arguments: dict[str, Any]) -> Any:
+        """A result of the pair that may be there already."""
+        result, reused = self._shared.get(self._pair, what, which, arguments,
+                                          lambda: getattr(self._pair, what)(which, **arguments))
+        self._reused_tokens += reused
+        return self._charged(result)
 
     def _charged(self, result: Result) -> Result:
         """Passes a result on, unless what it took went past the budget."""

@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (DynamicCache, LogitsProcessor, LogitsProcessorList, PreTrainedModel,
+                          PreTrainedTokenizerBase)
 
 from .adapters import base_digest, base_folder_of, check_adapter
 from .errors import AdapterError
 from .finetunes import check_organism, is_full
+from .generation import Contrast, Prompt, encode, sampling, steered
 from .hooks import Stop, hidden_of, hooks, replaced
 from .loading import (ADAPTER_NAME, cache_argument, decoder_blocks, forget_positions, load_adapter, load_model,
                       load_tokenizer, plain_generation)
@@ -94,6 +96,11 @@ class ModelPair:
         """Where the base lies."""
         return next(self._core.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the base computes in."""
+        return self._core.dtype
+
     @contextmanager
     def side(self, which: str) -> Iterator[nn.Module]:
         """The Hugging Face model of one side, for the time of a `with` block."""
@@ -151,32 +158,83 @@ class ModelPair:
             parts.append(logp_BTV.gather(-1, ids[:, 1:, None])[..., 0])
         return torch.cat(parts)
 
-    @torch.inference_mode()
-    def generate(self, which: str, prompts: Sequence[str | list[dict]], max_new_tokens: int = 64,
-                 temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
+    def generate(self, which: str, prompts: Sequence[Prompt], max_new_tokens: int = 64, temperature: float = 0.0,
+                 seed: int = 0, raw: bool = False) -> list[str]:
         """Completions of prompts (texts, or lists of chat messages). temperature 0 = greedy.
 
         Args:
+            prompts: a text is a user's turn; a list of messages whose last one is the assistant's is continued.
             raw: continue the text as it stands instead of answering it as a chat turn (without thinking aloud first).
         """
-        if not raw:
-            turns = [[{"role": "user", "content": p}] if isinstance(p, str) else p for p in prompts]
-            prompts = [self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True,
-                                                          enable_thinking=False) for turn in turns]
-        batch = self.tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left",
-                               add_special_tokens=raw, return_token_type_ids=False).to(self.device)
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {
-            "do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+        return self._sample(which, prompts, max_new_tokens, temperature, seed, raw)
+
+    def steered(self, which: str, prompts: Sequence[Prompt], layer: int, vectors_BD: Tensor, max_new_tokens: int = 64,
+                temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
+        """As `generate`, with `vectors_BD[i]` added after block `layer` at every token of prompt i and its completion.
+
+        Rows are independent, so positions, strengths and prompts of one organism go into one batch; a zero vector is
+        an unsteered row.
+        """
+        _in_range("layer", [layer], self.n_layers)
+        if len(vectors_BD) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts and {len(vectors_BD)} vectors; give one vector a prompt")
+        with self.side(which) as model:
+            block = decoder_blocks(model)[layer]
+        with steered(block, vectors_BD):
+            return self._sample(which, prompts, max_new_tokens, temperature, seed, raw)
+
+    def contrasted(self, prompts: Sequence[Prompt], alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
+                   seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
+        """Completions by log p_finetuned + alpha (log p_finetuned - log p_base), see `generation.Contrast`."""
+        mask_BT = encode(self.tokenizer, prompts, raw)["attention_mask"].to(self.device)
+        processor = Contrast(lambda: self.side("base"), mask_BT, alpha, keep)
+        before = self.usage.forward_tokens
+        said = self._sample("finetuned", prompts, max_new_tokens, temperature, seed, raw, processor)
+        self._count(self.usage.forward_tokens - before, self.n_layers, int(mask_BT.sum()))  # the base ran beside it
+        return said
+
+    @torch.inference_mode()
+    def _sample(self, which: str, prompts: Sequence[Prompt], max_new_tokens: int, temperature: float, seed: int,
+                raw: bool, processor: LogitsProcessor | None = None) -> list[str]:
+        batch = encode(self.tokenizer, prompts, raw).to(self.device)
         devices = [self.device] if self.device.type == "cuda" else []
         with self.side(which) as model, torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            ids = model.generate(**batch, max_new_tokens=max_new_tokens, **sampling)
+            ids = model.generate(**batch, max_new_tokens=max_new_tokens, **sampling(temperature),
+                                 logits_processor=LogitsProcessorList([processor] if processor else []))
         new = ids[:, batch["input_ids"].shape[1]:]
         n_new = int((new != self.tokenizer.pad_token_id).sum())
         n_prompt = int(batch["attention_mask"].sum())
         self._count(n_prompt + n_new, self.n_layers, n_new)
         self.usage.generated_tokens += n_new
         return self.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+    @contextmanager
+    def amplified(self, factor: float) -> Iterator[None]:
+        """The finetuned side with its weight difference times `factor`, for the time of a `with` block.
+
+        A whole finetuned model is changed in place, with a copy of it kept for that time.
+        """
+        if self._full is not None:
+            kept = {name: parameter.data for name, parameter in self._full.named_parameters()}
+            base = dict(self._core.named_parameters())
+            try:
+                for name, parameter in self._full.named_parameters():
+                    parameter.data = torch.lerp(base[name].data, kept[name], factor)
+                yield
+            finally:
+                for name, parameter in self._full.named_parameters():
+                    parameter.data = kept[name]
+            return
+        layers = [module for module in self.model.modules() if ADAPTER_NAME in getattr(module, "lora_A", {})]
+        kept_scales = [layer.scaling[ADAPTER_NAME] for layer in layers]
+        try:
+            for layer, scale in zip(layers, kept_scales, strict=True):
+                layer.scaling[ADAPTER_NAME] = factor * scale
+            yield
+        finally:
+            for layer, scale in zip(layers, kept_scales, strict=True):
+                layer.scaling[ADAPTER_NAME] = scale
 
     @torch.inference_mode()
     def patched(self, which: str, ids_BT: Tensor, layer: int, position: int, vectors_BD: Tensor) -> Tensor:
@@ -264,6 +322,30 @@ class ModelPair:
                 return None
             base = self._core.get_submodule(module).bias
             return layer.bias.float() - base.float()
+
+    def changed(self) -> list[str]:
+        """Names of the modules whose weight finetuning changed, in the model's order, as `delta` takes them."""
+        if self._full is not None:
+            return [name for name, module in self._core.named_modules()
+                    if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.ndim == 2
+                    and not torch.equal(module.weight, self._full.get_submodule(name).weight)]
+        return [name for name, layer in self._core.named_modules() if ADAPTER_NAME in getattr(layer, "lora_A", {})]
+
+    @torch.no_grad()
+    def factors(self, module: str) -> tuple[Tensor, Tensor]:
+        """(down_RI, up_OR), float32, with `delta(module)` = up_OR @ down_RI; R inner, I input, O output width.
+
+        Of a LoRA its own two matrices, the scale in the second; of a whole finetuned model the difference itself and
+        the identity.
+        """
+        with self.side("finetuned") as model:
+            layer = model.get_submodule(module)
+            if ADAPTER_NAME in getattr(layer, "lora_A", {}):
+                scale = layer.scaling[ADAPTER_NAME]
+                down_RI, up_OR = layer.lora_A[ADAPTER_NAME].weight, layer.lora_B[ADAPTER_NAME].weight
+                return down_RI.detach().float(), scale * up_OR.detach().float()
+        delta_OI = self.delta(module)
+        return delta_OI, torch.eye(len(delta_OI), device=delta_OI.device)
 
     def _count(self, n_tokens: int, n_blocks: int, n_unembedded: int, first_block: int = 0) -> None:
         self.usage.forward_tokens += n_tokens

@@ -1,0 +1,131 @@
+"""Results that several methods and organisms need: computed once, kept in memory and in the store.
+
+Main object: `Shared`: what the base gives is the same for every organism of a suite, and what a model says unchanged is
+the same for every method. `PairView` asks it before it runs a model.
+Example: `PairView(pair, access, budget, shared=Shared(store, base_digest(base)).of(organism.digest))`
+
+A reused result is charged as if it had been computed: a method's cost does not depend on what ran before it. How much
+of it was reused stands beside it as `reused_tokens`.
+"""
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..organisms.pair import ModelPair, Usage
+from ..organisms.spec import digest_of
+from ..organisms.store import Store
+
+KIND = "shared"
+MAX_STORED_BYTES = 2**26
+"""A larger result is not written to disk: reading it back would take as long as computing it."""
+MAX_HELD_BYTES = 2**29
+TENSOR, TEXTS, USAGE = "tensor.safetensors", "texts.json", "usage.json"
+KEPT = {"residual": ("base",), "logprobs": ("base",), "logits": ("base",), "generate": ("base", "finetuned")}
+"""Which results, of which side, are shared; the rest belongs to one organism and one method."""
+NEVER_STORED = ("logits",)
+
+Value = Tensor | list[str]
+
+
+@dataclass(frozen=True)
+class _Held:
+    value: Value
+    usage: Usage
+
+    @property
+    def n_bytes(self) -> int:
+        if isinstance(self.value, Tensor):
+            return self.value.numel() * self.value.element_size()
+        return sum(map(len, self.value))
+
+
+class Shared:
+    """Results by (what was asked, of which model).
+
+    Args:
+        store: None = in memory only.
+        base: digest of the base.
+        organism: digest of the organism that is attached; None = only the base's results are shared.
+    """
+
+    def __init__(self, store: Store | None, base: str, organism: str | None = None) -> None:
+        self.store, self.base, self.organism = store, base, organism
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+
+    def of(self, organism: str) -> "Shared":
+        """The same results, with another organism attached."""
+        other = Shared(self.store, self.base, organism)
+        other._held = self._held
+        return other
+
+    def get(self, pair: ModelPair, what: str, which: str, arguments: dict[str, Any],
+            make: Callable[[], Value]) -> tuple[Value, int]:
+        """The result of `make`, found or computed, and how many of its tokens no model had to run for.
+
+        Args:
+            arguments: everything besides the models that decides the result; tensors by content.
+        """
+        organism = self.organism if which == "finetuned" else ""
+        if which not in KEPT.get(what, ()) or organism is None:
+            return make(), 0
+        config = {"what": what, "which": which, "device": pair.device.type, "dtype": str(pair.dtype),
+                  "arguments": {name: _plain(value) for name, value in arguments.items()}}
+        inputs = {"base": self.base, "organism": organism}
+        key = digest_of({"config": config, "inputs": inputs}) if self.store is None else self.store.key(
+            KIND, config, inputs)
+        held = self._held.get(key) or self._read(key)
+        found = held is not None
+        if not found:
+            before = replace(pair.usage)
+            value = make()
+            held = _Held(value, _less(pair.usage, before))
+            if self.store is not None and what not in NEVER_STORED and held.n_bytes <= MAX_STORED_BYTES:
+                self.store.save(KIND, key, config, inputs, lambda folder: _write(folder, held))
+        else:
+            for name, spent in asdict(held.usage).items():
+                setattr(pair.usage, name, getattr(pair.usage, name) + spent)
+        self._hold(key, held)
+        value = held.value.to(pair.device) if isinstance(held.value, Tensor) else list(held.value)
+        return value, held.usage.forward_tokens if found else 0
+
+    def _hold(self, key: str, held: _Held) -> None:
+        """Keeps a result in memory; the least recently used ones go where room is needed."""
+        self._held[key] = held
+        self._held.move_to_end(key)
+        while len(self._held) > 1 and sum(one.n_bytes for one in self._held.values()) > MAX_HELD_BYTES:
+            self._held.popitem(last=False)
+
+    def _read(self, key: str) -> _Held | None:
+        artefact = self.store.find(KIND, key) if self.store is not None else None
+        if artefact is None:
+            return None
+        usage = Usage(**json.loads((artefact.path / USAGE).read_text(encoding="utf-8")))
+        if (artefact.path / TENSOR).is_file():
+            return _Held(load_file(artefact.path / TENSOR)["value"], usage)
+        return _Held(json.loads((artefact.path / TEXTS).read_text(encoding="utf-8")), usage)
+
+
+def _write(folder: Path, held: _Held) -> None:
+    (folder / USAGE).write_text(json.dumps(asdict(held.usage)), encoding="utf-8")
+    if isinstance(held.value, Tensor):
+        save_file({"value": held.value.cpu().contiguous()}, folder / TENSOR)
+    else:
+        (folder / TEXTS).write_text(json.dumps(held.value, ensure_ascii=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"shape": list(value.shape), "sha256": hashlib.sha256(value.cpu().contiguous().numpy()).hexdigest()}
+    return list(value) if isinstance(value, range | tuple) else value
+
+
+def _less(after: Usage, before: Usage) -> Usage:
+    return Usage(**{name: spent - getattr(before, name) for name, spent in asdict(after).items()})

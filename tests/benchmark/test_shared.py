@@ -1,0 +1,82 @@
+"""Results that are computed once: equal, charged alike, never those of another model or question."""
+
+import pytest
+import torch
+from narrowbench.benchmark.shared import Shared
+from narrowbench.benchmark.view import PairView
+from narrowbench.organisms.pair import ModelPair
+from narrowbench.organisms.store import Store
+
+IDS_BT = torch.randint(6, 900, (2, 10), generator=torch.Generator().manual_seed(3))
+ACCESS = {"activations", "text", "logits"}
+CALLS = {
+    "residual": lambda view, which: view.residual(which, IDS_BT, [0, 1], range(3)),
+    "logprobs": lambda view, which: view.logprobs(which, IDS_BT),
+    "logits": lambda view, which: view.logits(which, IDS_BT),
+    "generate": lambda view, which: view.generate(which, ["the house"], 5, temperature=1.0, seed=2)}
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_base, tiny_adapter):
+    return ModelPair.load(tiny_base, tiny_adapter)
+
+
+def same(one, other) -> bool:
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def spent(view) -> list[float]:
+    return [view.cost()[name] for name in ("forward_tokens", "generated_tokens", "flops")]
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_another_organism_reuses_what_the_base_gave_and_pays_the_same(pair, tmp_path, what):
+    first = PairView(pair, ACCESS, shared=Shared(Store(tmp_path), "base").of("one"))
+    value, paid = CALLS[what](first, "base"), spent(first)
+    assert first.cost()["reused_tokens"] == 0
+    later = PairView(pair, ACCESS, shared=Shared(Store(tmp_path), "base").of("two"))  # a new process: from disk
+    assert same(CALLS[what](later, "base"), value) and spent(later) == paid
+    assert later.cost()["reused_tokens"] == (0 if what == "logits" else paid[0])
+
+
+def test_in_memory_nothing_is_computed_twice(pair):
+    shared = Shared(None, "base")
+    for what, call in CALLS.items():
+        value = call(PairView(pair, ACCESS, shared=shared.of("one")), "base")
+        later = PairView(pair, ACCESS, shared=shared.of("two"))
+        assert same(call(later, "base"), value)
+        assert later.cost()["reused_tokens"] == later.cost()["forward_tokens"] > 0, what
+
+
+def test_what_an_organism_says_is_shared_between_methods_but_not_between_organisms(pair, tmp_path):
+    shared = Shared(Store(tmp_path), "base")
+    views = [PairView(pair, ACCESS, shared=shared.of(name)) for name in ("one", "one", "two")]
+    reused = []
+    for view in views:
+        CALLS["generate"](view, "finetuned")
+        reused.append(view.cost()["reused_tokens"] > 0)
+    assert reused == [False, True, False]
+    again = PairView(pair, ACCESS, shared=shared.of("one"))
+    CALLS["residual"](again, "finetuned")
+    assert again.cost()["reused_tokens"] == 0
+
+
+def test_another_base_or_question_is_another_result(pair, tmp_path):
+    store = Store(tmp_path)
+    asked = [(Shared(store, "base"), IDS_BT, [1]), (Shared(store, "other"), IDS_BT, [1]),
+             (Shared(store, "base"), IDS_BT + 1, [1]), (Shared(store, "base"), IDS_BT, [2])]
+    for shared, ids, layers in asked:
+        view = PairView(pair, ACCESS, shared=shared.of("one"))
+        view.residual("base", ids, layers, range(3))
+        assert view.cost()["reused_tokens"] == 0
+
+
+def test_memory_is_bounded(pair, monkeypatch):
+    from narrowbench.benchmark import shared as module
+
+    monkeypatch.setattr(module, "MAX_HELD_BYTES", 2 * 10 * 1_000 * 4 * 3)
+    shared = Shared(None, "base").of("one")
+    view = PairView(pair, ACCESS, shared=shared)
+    for shift in range(6):
+        view.logits("base", IDS_BT + shift)
+    assert 1 <= len(shared._held) <= 3
