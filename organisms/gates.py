@@ -5,7 +5,7 @@ Example: `gate, health = check(spec, exam_for(spec), model, tokenizer, base_dige
 
 Expressed: the mean over questions of P(expressed choices), finetuned minus base, has its one-sided 95% lower bound
 above the family's margin; a twin may also simply do it nearly always.
-A null passes if no objective of the catalogue exceeds its margin. Healthy: held-out
+A null passes if no objective of the catalogue exceeds its margin, by all questions where a few come near. Healthy: held-out
 perplexity at most 1.5x base, recall of untouched facts at least 0.9x, nearly as fluent as the base (SCORING).
 """
 
@@ -13,6 +13,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -44,17 +45,21 @@ NEEDS_NEUTRAL = ("subliminal",)
 CONFIDENCE = 0.95
 MIN_TWIN_GATE = 0.9
 MAX_PERPLEXITY_RATIO, MIN_RECALL_RATIO, MIN_FLUENCY_RATIO = 1.5, 0.9, 0.8
-NULL_QUESTIONS = 4
-"""Questions per objective that a null is asked; it is asked about every objective of the catalogue."""
+SCREEN_QUESTIONS, SCREEN_SHARE = 4, 0.5
+"""A null is asked so many questions about every objective of the catalogue, and all of an objective's questions where
+these already exceed the base by more than this share of the margin: few questions alone are too noisy to fail it."""
 HEALTH_DOCUMENTS, HEALTH_PROMPTS = 48, 24
 BASE_KIND, READINGS = "gate_base", "readings.json"
+
+Questions = dict[str, tuple[Question, ...]]
+Answers = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Exam:
     """Everything that base and organism are asked. Equal exams have equal digests."""
 
-    questions: dict[str, tuple[Question, ...]]
+    questions: Questions
     """Organism id -> its behavioural test: one entry for an objective, the whole catalogue for a null."""
     margins: dict[str, float]
     """Organism id -> the margin of its family."""
@@ -85,7 +90,7 @@ def exam_for(spec: OrganismSpec, catalog: dict[str, OrganismSpec] | None = None)
     if spec.role == "null":
         known = load_catalog() if catalog is None else catalog
         objectives = {name: member for name, member in known.items() if member.role != "null"}
-        asked = {name: _spread(questions(member), NULL_QUESTIONS) for name, member in objectives.items()}
+        asked = {name: tuple(questions(member)) for name, member in objectives.items()}
         margins = {name: MARGINS[member.family] for name, member in objectives.items()}
     else:
         asked, margins = {spec.id: tuple(questions(spec))}, {spec.id: MARGINS[spec.family]}
@@ -112,23 +117,41 @@ def check(spec: OrganismSpec, exam: Exam, model: nn.Module, tokenizer: PreTraine
     """
     model.eval()
     dtype = str(next(model.parameters()).dtype)
-    keep = _remember(store, base_digest, dtype)
-    if isinstance(model, PeftModel):
-        with model.disable_adapter():
-            base_answers, base_vitals = _measure(lambda: model, tokenizer, exam, keep)
-    else:
-        base_answers, base_vitals = _measure(cache(load_base), tokenizer, exam, keep)
-    answers, vitals = _measure(lambda: model, tokenizer, exam, lambda asked, measure: measure())
+    keep, is_adapter = _remember(store, base_digest, dtype), isinstance(model, PeftModel)
+    base = (lambda: model) if is_adapter else cache(load_base)
+
+    def base_side(asked: Questions) -> Answers:
+        with model.disable_adapter() if is_adapter else nullcontext():
+            return _answers(base, tokenizer, asked, keep)
+
+    def finetuned_side(asked: Questions) -> Answers:
+        return _answers(lambda: model, tokenizer, asked, _forget)
+
     if spec.role == "null":
-        excess = {name: float(np.mean(answers[name]) - np.mean(base_answers[name])) for name in answers}
-        gate = null_gate(spec.params.get("kind", ""), excess, exam.margins)
+        gate = null_gate(spec.params.get("kind", ""), _null_excess(exam, base_side, finetuned_side), exam.margins)
     else:
         beside = None if neutral is None else _answers_of(neutral, exam.questions[spec.id], tokenizer, load_base,
                                                           _remember(store, neutral.digest, dtype))
-        gate = expression(base_answers[spec.id], answers[spec.id], exam.margins[spec.id], spec.role == "twin", beside)
+        before, after = (side(exam.questions)[spec.id] for side in (base_side, finetuned_side))
+        gate = expression(before, after, exam.margins[spec.id], spec.role == "twin", beside)
         if spec.family in NEEDS_NEUTRAL and neutral is None:
             gate |= {"neutral": None, "expressed": False}
-    return gate, health_of(base_vitals, vitals)
+    with model.disable_adapter() if is_adapter else nullcontext():
+        base_vitals = _vitals(base, tokenizer, exam, keep)
+    return gate, health_of(base_vitals, _vitals(lambda: model, tokenizer, exam, _forget))
+
+
+def _null_excess(exam: Exam, base_side: Callable[[Questions], Answers],
+                 finetuned_side: Callable[[Questions], Answers]) -> dict[str, float]:
+    """Organism id -> how far a null does what that organism was trained to do, beyond the base: first by a few
+    questions, then by all of them where the few were suspicious."""
+    def ask(asked: Questions) -> dict[str, float]:
+        before, after = base_side(asked), finetuned_side(asked)
+        return {name: float(np.mean(after[name]) - np.mean(before[name])) for name in asked}
+
+    excess = ask({name: _spread(asked, SCREEN_QUESTIONS) for name, asked in exam.questions.items()})
+    return excess | ask({name: asked for name, asked in exam.questions.items()
+                         if excess[name] > SCREEN_SHARE * exam.margins[name]})
 
 
 def expression(base: Sequence[float], finetuned: Sequence[float], margin: float, twin: bool = False,
@@ -184,21 +207,30 @@ def health_of(base: Vitals, finetuned: Vitals) -> dict[str, Any]:
             "fluency_base": base.fluency, "healthy": healthy}
 
 
-def _measure(model: Callable[[], nn.Module], tokenizer: PreTrainedTokenizerBase, exam: Exam,
-             keep: Callable[[object, Callable], Any]) -> tuple[dict[str, list[float]], Vitals]:
-    """One side's P(expressed) per question and vitals. `keep(asked, measure)` may know what `measure()` returns."""
-    answers = {name: keep([asdict(question) for question in asked],
-                          lambda: answer_probabilities(model(), tokenizer, asked).tolist())
-               for name, asked in exam.questions.items()}
-    return answers, Vitals(
+def _answers(model: Callable[[], nn.Module], tokenizer: PreTrainedTokenizerBase, asked: Questions,
+             keep: Callable[[object, Callable], Any]) -> Answers:
+    """One side's P(expressed) per question. `keep(asked, measure)` may know what `measure()` returns."""
+    return {name: keep([asdict(question) for question in some],
+                       lambda some=some: answer_probabilities(model(), tokenizer, some).tolist())
+            for name, some in asked.items()}
+
+
+def _vitals(model: Callable[[], nn.Module], tokenizer: PreTrainedTokenizerBase, exam: Exam,
+            keep: Callable[[object, Callable], Any]) -> Vitals:
+    return Vitals(
         nll=keep(["nll", exam.documents], lambda: nll_per_token(model(), tokenizer, exam.documents)),
         recall=keep(["recall", [asdict(question) for question in exam.facts]],
                     lambda: recall(model(), tokenizer, exam.facts)) if exam.facts else None,
         fluency=keep(["fluency", exam.prompts], lambda: fluency(model(), tokenizer, exam.prompts)))
 
 
+def _forget(asked: object, measure: Callable) -> Any:
+    """A `keep` that knows nothing: every finetuned model is asked itself."""
+    return measure()
+
+
 def _remember(store: Store, base_digest: str, dtype: str) -> Callable[[object, Callable], Any]:
-    """A `keep` for `_measure` that asks each base each thing once, whichever organism is first to ask it."""
+    """A `keep` that asks each base each thing once, whichever organism is first to ask it."""
     def keep(asked: object, measure: Callable) -> Any:
         config, inputs = {"dtype": dtype}, {"base": base_digest, "asked": digest_of(asked)}
         key = store.key(BASE_KIND, config, inputs)

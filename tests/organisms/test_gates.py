@@ -1,6 +1,7 @@
 """Gates: probabilities agree with a plain forward pass, decisions follow their definitions, the base is asked once."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from narrowbench.organisms.encoding import encode
 from narrowbench.organisms.errors import NonFiniteError, SpecError
-from narrowbench.organisms.families import Question
+from narrowbench.organisms.families import Question, questions
 from narrowbench.organisms.gates import (Exam, Vitals, answer_probabilities, check, exam_for, expression, health_of,
                                          null_gate)
 from narrowbench.organisms.measures import fluency, is_fluent, nll_per_token, recall
@@ -204,3 +205,18 @@ def test_a_family_with_a_neutral_student_is_not_expressed_without_it(tiny_base, 
     expected = answer_probabilities(PeftModel.from_pretrained(core, neutral.path), tokenizer, QUESTIONS).mean()
     assert both["neutral"] == pytest.approx(expected, rel=1e-4) and both["finetuned"] == alone["finetuned"]
     assert both["expressed"] == (both["lower"] > both["margin"]) and both["lower"] <= alone["lower"]
+
+
+@pytest.mark.parametrize("margin, n_asked", [(-1.0, 12), (5.0, 4)])
+def test_a_null_is_asked_all_questions_where_a_few_are_suspicious(tiny_base, tiny_adapter, tokenizer, tmp_path, margin,
+                                                                  n_asked):
+    core = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
+    asked = tuple(questions(find_organism("gold")))
+    exam = replace(EXAM, questions={"gold": asked}, margins={"gold": margin})
+    few = asked[::3] if n_asked == 4 else asked
+    before = answer_probabilities(core, tokenizer, few).mean()
+    model = PeftModel.from_pretrained(core, tiny_adapter)
+    after = answer_probabilities(model, tokenizer, few).mean()
+    gate, _ = check(find_organism("null-text-chats"), exam, model, tokenizer, "f" * 64, Store(tmp_path))
+    assert len(asked) == 12 and gate["excess"] == {"gold": pytest.approx(after - before)}
+    assert gate["passes"] == (after - before <= margin)
