@@ -28,8 +28,10 @@ def run(publish: Publish, out: Path = Path("."), seed: int = 0, store: Store | N
     """Grows, scores and publishes, showing each step; ends with the table and the path of the page, and returns it."""
     store, console, started_s = store or Store(), stdout(), time.monotonic()
     chosen = load_suite(suite)
-    console.print(f"[bold]1/3 organisms[/]  {len(chosen.entries)} of suite {chosen.id}, in {store.root}")
-    runner.grow(chosen, store, progress=not quiet, workers=None)
+    grown = runner.grow(chosen, store, progress=not quiet, workers=None)
+    n_shipped = sum("shipped" in artefact.manifest["config"] for artefact in grown.values())
+    console.print(f"[bold]1/3 organisms[/]  {len(grown)} of suite {chosen.id}: {n_shipped} come with the package, "
+                  f"{len(grown) - n_shipped} grown here; in {store.root}")
     console.print(f"[bold]2/3 scores[/]     {len(methods)} methods, read by `reader`, logs in {out / 'logs'}")
     results = []
     for name in methods:

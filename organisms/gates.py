@@ -5,8 +5,9 @@ Example: `gate, health = check(spec, exam_for(spec), model, tokenizer, base_dige
 
 Expressed: the mean over questions of P(expressed choices), finetuned minus base, has its one-sided 95% lower bound
 above the family's margin; a twin may also simply do it nearly always.
-A null passes if no objective of the catalogue exceeds its margin, by all questions where a few come near. Healthy: held-out
-perplexity at most 1.5x base, recall of untouched facts at least 0.9x, nearly as fluent as the base (SCORING).
+A null passes if no objective of the catalogue exceeds its margin, by all of its questions where a few come near.
+Healthy: held-out perplexity at most 1.5x base, recall of untouched facts at least 0.9x, nearly as fluent as the base
+(SCORING).
 """
 
 import json
