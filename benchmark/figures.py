@@ -75,6 +75,8 @@ def dose_response(panels: Sequence[Panel], dose_label: str, title: str = "") -> 
             figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
+MIN_BEHAVIOUR_SPAN = 0.2
+
 
 def trace_at_behaviour(panels: Sequence[Panel], dose_label: str, title: str = "") -> Figure:
     """Trace against behaviour, one path an arm: at the same behaviour, the heights of two paths are to be compared."""
@@ -90,6 +92,9 @@ def trace_at_behaviour(panels: Sequence[Panel], dose_label: str, title: str = ""
                     room.annotate(f"{dose:g}", place, xytext=(5 * side, 3), textcoords="offset points", fontsize=7,
                                   ha="left" if side > 0 else "right", color=style["color"])
         room.axhline(0, color="#999999", linewidth=0.8)
+        low, high = room.get_xlim()
+        if high - low < MIN_BEHAVIOUR_SPAN:  # else the third digit of a saturated gate would look like a dose-response
+            room.set_xlim(high - MIN_BEHAVIOUR_SPAN, high)
         room.set_xlabel("behaviour: gate gained over the base")
         room.set_ylabel("trace: recovery (chance 0, top 1)")
         room.legend(frameon=False, loc="best", title=f"small numbers: {dose_label}", title_fontsize=8,
