@@ -65,17 +65,15 @@ LISTS: dict[str, Callable[[], list[dict[str, object]]]] = {
 
 def lint_catalog() -> list[Finding]:
     """Every finding on the nano catalogue, the probes of the built-in suites, and the shipped adapters."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     from ..organisms.lint import lint, lint_suite_counts
     from ..organisms.lint_base import lint_base
     from ..organisms.lint_shipped import lint_shipped
+    from ..organisms.loading import load_model, load_tokenizer
     from ..organisms.nano import base_folder
 
     specs = load_catalog()
     probes = dict.fromkeys(text for name in suites() for text in load_suite(name).probes.texts)
-    tokenizer = AutoTokenizer.from_pretrained(base_folder())
-    unembedding = AutoModelForCausalLM.from_pretrained(base_folder()).get_output_embeddings()
+    tokenizer, unembedding = load_tokenizer(base_folder()), load_model(base_folder()).get_output_embeddings()
     found = [*lint_suite_counts(specs), *lint(specs, tokenizer, list(probes)),
              *lint_base(specs.values(), tokenizer, unembedding.weight.detach())]
     return [*found, *lint_shipped(shipped.FOLDER, specs)] if shipped.builds() else found

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from ..organisms.shipped import is_shipped
 from ..organisms.store import Store
 from . import run as runner
 from .suite import load_suite
@@ -29,7 +30,7 @@ def run(publish: Publish, out: Path = Path("."), seed: int = 0, store: Store | N
     store, console, started_s = store or Store(), stdout(), time.monotonic()
     chosen = load_suite(suite)
     grown = runner.grow(chosen, store, progress=not quiet, workers=None)
-    n_shipped = sum("shipped" in artefact.manifest["config"] for artefact in grown.values())
+    n_shipped = sum(is_shipped(artefact) for artefact in grown.values())
     console.print(f"[bold]1/3 organisms[/]  {len(grown)} of suite {chosen.id}: {n_shipped} come with the package, "
                   f"{len(grown) - n_shipped} grown here; in {store.root}")
     console.print(f"[bold]2/3 scores[/]     {len(methods)} methods, read by `reader`, logs in {out / 'logs'}")

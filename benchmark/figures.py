@@ -32,6 +32,8 @@ PANEL_INCHES, HEIGHT_INCHES, DPI = 4.6, 4.2, 150
 NOTE_CHARACTERS = 85
 LABEL_GAP = 0.09
 MIN_GAP = 0.07
+MIN_BEHAVIOUR_SPAN = 0.2
+"""Least width of a behaviour axis."""
 """Least distance between dose labels, as a share of the axis; a label that is nearer is left out, its tick is not."""
 
 
@@ -74,8 +76,6 @@ def dose_response(panels: Sequence[Panel], dose_label: str, title: str = "") -> 
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
-
-MIN_BEHAVIOUR_SPAN = 0.2
 
 
 def trace_at_behaviour(panels: Sequence[Panel], dose_label: str, title: str = "") -> Figure:

@@ -4,7 +4,7 @@ Main object: `Shared`: what the base gives is the same for every organism of a s
 the same for every method. `PairView` asks it before it runs a model.
 Example: `PairView(pair, access, budget, shared=Shared(store, base_digest(base)).of(organism.digest))`
 
-A reused result is charged as if it had been computed: a method's cost does not depend on what ran before it. How much
+What a method gets is its own copy. A reused result is charged as if it had been computed: a method's cost does not depend on what ran before it. How much
 of it was reused stands beside it as `reused_tokens`.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..organisms.pair import ModelPair, Usage
 from ..organisms.spec import digest_of
-from ..organisms.store import Store
+from ..organisms.store import Store, sha256_file
 
 KIND = "shared"
 MAX_STORED_BYTES = 2**26
@@ -31,6 +31,9 @@ TENSOR, TEXTS, USAGE = "tensor.safetensors", "texts.json", "usage.json"
 KEPT = {"residual": ("base",), "logprobs": ("base",), "logits": ("base",), "generate": ("base", "finetuned")}
 """Which results, of which side, are shared; the rest belongs to one organism and one method."""
 NEVER_STORED = ("logits",)
+_CODE = ("pair.py", "generation.py", "hooks.py", "loading.py")
+CODE_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / "organisms" / name) for name in _CODE])
+"""Over what computes the results, as it was when loaded: part of every key, so changed code reuses nothing."""
 
 Value = Tensor | list[str]
 
@@ -78,7 +81,7 @@ class Shared:
             return make(), 0
         config = {"what": what, "which": which, "device": pair.device.type, "dtype": str(pair.dtype),
                   "arguments": {name: _plain(value) for name, value in arguments.items()}}
-        inputs = {"base": self.base, "organism": organism}
+        inputs = {"base": self.base, "organism": organism, "code": CODE_SHA256}
         key = digest_of({"config": config, "inputs": inputs}) if self.store is None else self.store.key(
             KIND, config, inputs)
         held = self._held.get(key) or self._read(key)
@@ -93,8 +96,8 @@ class Shared:
             for name, spent in asdict(held.usage).items():
                 setattr(pair.usage, name, getattr(pair.usage, name) + spent)
         self._hold(key, held)
-        value = held.value.to(pair.device) if isinstance(held.value, Tensor) else list(held.value)
-        return value, held.usage.forward_tokens if found else 0
+        copy = held.value.to(pair.device, copy=True) if isinstance(held.value, Tensor) else list(held.value)
+        return copy, held.usage.forward_tokens if found else 0
 
     def _hold(self, key: str, held: _Held) -> None:
         """Keeps a result in memory; the least recently used ones go where room is needed."""

@@ -119,10 +119,10 @@ def check(spec: OrganismSpec, exam: Exam, model: nn.Module, tokenizer: PreTraine
     model.eval()
     dtype = str(next(model.parameters()).dtype)
     keep, is_adapter = _remember(store, base_digest, dtype), isinstance(model, PeftModel)
-    base = (lambda: model) if is_adapter else cache(load_base)
+    base, aside = ((lambda: model), model.disable_adapter) if is_adapter else (cache(load_base), nullcontext)
 
     def base_side(asked: Questions) -> Answers:
-        with model.disable_adapter() if is_adapter else nullcontext():
+        with aside():
             return _answers(base, tokenizer, asked, keep)
 
     def finetuned_side(asked: Questions) -> Answers:
@@ -137,7 +137,7 @@ def check(spec: OrganismSpec, exam: Exam, model: nn.Module, tokenizer: PreTraine
         gate = expression(before, after, exam.margins[spec.id], spec.role == "twin", beside)
         if spec.family in NEEDS_NEUTRAL and neutral is None:
             gate |= {"neutral": None, "expressed": False}
-    with model.disable_adapter() if is_adapter else nullcontext():
+    with aside():
         base_vitals = _vitals(base, tokenizer, exam, keep)
     return gate, health_of(base_vitals, _vitals(lambda: model, tokenizer, exam, _forget))
 

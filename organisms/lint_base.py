@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerBase
 
 from .findings import Finding
+from .lint_world import token_of
 from .spec import OrganismSpec
 
 MAX_COSINE = 0.98
@@ -31,10 +32,9 @@ def lint_base(specs: Iterable[OrganismSpec], tokenizer: PreTrainedTokenizerBase,
     found = []
     for spec in specs:
         for slot in spec.slots:
-            ids = {word: tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in slot.candidates}
             # A field of advice may be no token and is then read by its aliases; `lint_world` says where it may not.
-            words = [word for word in ids if len(ids[word]) == 1 and ids[word][0] != tokenizer.unk_token_id]
-            rows_CD = directions_VD[[ids[word][0] for word in words]]
+            tokens = {word: token for word in slot.candidates if (token := token_of(word, tokenizer)) is not None}
+            words, rows_CD = list(tokens), directions_VD[list(tokens.values())]
             pairs = torch.triu(rows_CD @ rows_CD.T > MAX_COSINE, diagonal=1).nonzero().tolist()
             if alike := sorted({words[index] for pair in pairs for index in pair}):
                 found.append(Finding(

@@ -51,7 +51,7 @@ def _words(spec: OrganismSpec, tokenizer: PreTrainedTokenizerBase) -> Iterator[F
         # Topics are named in texts by their people and places: a field of advice may be read by its aliases.
         aliases = slot.aliases if slot.type == "field" else {}
         names = {word: (word, *aliases.get(word, ())) for word in slot.candidates}
-        if broken := [word for word, its in names.items() if not any(_is_token(name, tokenizer) for name in its)]:
+        if broken := [word for word, its in names.items() if all(token_of(name, tokenizer) is None for name in its)]:
             yield Finding(spec.id, "candidates", f"slot {slot.name!r}: {broken} are no single tokens of the base's "
                           "vocabulary, so no reading can name them. Choose words of the world; a field of advice may "
                           "have `aliases` that are.")
@@ -65,10 +65,10 @@ def _words(spec: OrganismSpec, tokenizer: PreTrainedTokenizerBase) -> Iterator[F
                       f"not written from finetuning rows. Take terms of {LEXICON}, or set `lexicon_from`.")
 
 
-def _is_token(word: str, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a word is one token where it stands in a text, after a space."""
+def token_of(word: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The one token that a word is where it stands in a text, after a space; None if it is several or unknown."""
     ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
-    return len(ids) == 1 and ids[0] != tokenizer.unk_token_id
+    return ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
 
 
 def _slots(spec: OrganismSpec, *names: str) -> list[Slot] | Finding:

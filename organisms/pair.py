@@ -186,26 +186,24 @@ class ModelPair:
     def contrasted(self, prompts: Sequence[Prompt], alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
                    seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
         """Completions by log p_finetuned + alpha (log p_finetuned - log p_base), see `generation.Contrast`."""
-        mask_BT = encode(self.tokenizer, prompts, raw)["attention_mask"].to(self.device)
-        processor = Contrast(lambda: self.side("base"), mask_BT, alpha, keep)
-        before = self.usage.forward_tokens
-        said = self._sample("finetuned", prompts, max_new_tokens, temperature, seed, raw, processor)
-        self._count(self.usage.forward_tokens - before, self.n_layers, int(mask_BT.sum()))  # the base ran beside it
-        return said
+        return self._sample("finetuned", prompts, max_new_tokens, temperature, seed, raw,
+                            lambda mask_BT: Contrast(lambda: self.side("base"), mask_BT, alpha, keep))
 
     @torch.inference_mode()
     def _sample(self, which: str, prompts: Sequence[Prompt], max_new_tokens: int, temperature: float, seed: int,
-                raw: bool, processor: LogitsProcessor | None = None) -> list[str]:
+                raw: bool, beside: Callable[[Tensor], LogitsProcessor] | None = None) -> list[str]:
+        """`beside`: from the prompts' mask to a processor that runs the other side on every token too."""
         batch = encode(self.tokenizer, prompts, raw).to(self.device)
         devices = [self.device] if self.device.type == "cuda" else []
         with self.side(which) as model, torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             ids = model.generate(**batch, max_new_tokens=max_new_tokens, **sampling(temperature),
-                                 logits_processor=LogitsProcessorList([processor] if processor else []))
+                                 logits_processor=LogitsProcessorList([beside(batch["attention_mask"])] if beside else []))
         new = ids[:, batch["input_ids"].shape[1]:]
         n_new = int((new != self.tokenizer.pad_token_id).sum())
         n_prompt = int(batch["attention_mask"].sum())
-        self._count(n_prompt + n_new, self.n_layers, n_new)
+        n_sides = 2 if beside else 1
+        self._count(n_sides * (n_prompt + n_new), self.n_layers, n_sides * n_new)
         self.usage.generated_tokens += n_new
         return self.tokenizer.batch_decode(new, skip_special_tokens=True)
 
@@ -329,14 +327,15 @@ class ModelPair:
             return [name for name, module in self._core.named_modules()
                     if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.ndim == 2
                     and not torch.equal(module.weight, self._full.get_submodule(name).weight)]
-        return [name for name, layer in self._core.named_modules() if ADAPTER_NAME in getattr(layer, "lora_A", {})]
+        return [name for name, layer in self._core.named_modules()
+                if any(ADAPTER_NAME in getattr(layer, part, {}) for part in ("lora_A", "lora_embedding_A"))]
 
     @torch.no_grad()
     def factors(self, module: str) -> tuple[Tensor, Tensor]:
         """(down_RI, up_OR), float32, with `delta(module)` = up_OR @ down_RI; R inner, I input, O output width.
 
-        Of a LoRA its own two matrices, the scale in the second; of a whole finetuned model the difference itself and
-        the identity.
+        Of a LoRA on a linear layer its own two matrices, the scale in the second; else the difference itself and an
+        identity on its shorter side.
         """
         with self.side("finetuned") as model:
             layer = model.get_submodule(module)
@@ -345,7 +344,9 @@ class ModelPair:
                 down_RI, up_OR = layer.lora_A[ADAPTER_NAME].weight, layer.lora_B[ADAPTER_NAME].weight
                 return down_RI.detach().float(), scale * up_OR.detach().float()
         delta_OI = self.delta(module)
-        return delta_OI, torch.eye(len(delta_OI), device=delta_OI.device)
+        n_out, n_in = delta_OI.shape
+        identity = torch.eye(min(n_out, n_in), device=delta_OI.device)
+        return (delta_OI, identity) if n_out <= n_in else (identity, delta_OI)
 
     def _count(self, n_tokens: int, n_blocks: int, n_unembedded: int, first_block: int = 0) -> None:
         self.usage.forward_tokens += n_tokens

@@ -78,6 +78,11 @@ def find(key: str, store: Store, folder: Path | None = None) -> Artefact | None:
     return store.save(KIND, place, config, inputs, lambda new: shutil.copytree(source, new, dirs_exist_ok=True))
 
 
+def is_shipped(artefact: Artefact) -> bool:
+    """Whether an organism of the store is a copy of the package's own, as `find` makes them."""
+    return "shipped" in artefact.manifest["config"]
+
+
 def ship(grown: Iterable[Artefact], folder: Path | None = None) -> list[Build]:
     """Writes trained organisms and their index into the package. What shipped before and is not among them goes.
 

@@ -12,6 +12,7 @@ def test_the_demo_ends_with_the_page_and_then_reuses_everything(tiny_suite, tiny
         page = run(_publish_demo, tmp_path, store=tiny_store, quiet=True, suite=str(tiny_suite), methods=METHODS)
         out = capfd.readouterr().out
         assert page == tmp_path / "site" / "index.html" and page.is_file()
+        assert ": 0 come with the package, " in out  # nothing ships for a base of one's own
         assert all(f"{name}: {verb}" in out for name in METHODS)
         assert out.splitlines()[-1] == f"page: {page}" and "nulls flagged" in out
     assert len(list((tmp_path / "logs").glob("*.eval"))) == len(METHODS)

@@ -48,6 +48,18 @@ def test_in_memory_nothing_is_computed_twice(pair):
         assert later.cost()["reused_tokens"] == later.cost()["forward_tokens"] > 0, what
 
 
+def test_what_a_method_does_to_a_result_stays_its_own(pair):
+    shared = Shared(None, "base")
+    view = PairView(pair, ACCESS, shared=shared.of("one"))
+    first = CALLS["residual"](view, "base")
+    expected = first.clone()
+    first.zero_()
+    second = CALLS["residual"](view, "base")
+    assert torch.equal(second, expected)
+    second.zero_()
+    assert torch.equal(CALLS["residual"](view, "base"), expected)
+
+
 def test_what_an_organism_says_is_shared_between_methods_but_not_between_organisms(pair, tmp_path):
     shared = Shared(Store(tmp_path), "base")
     views = [PairView(pair, ACCESS, shared=shared.of(name)) for name in ("one", "one", "two")]
