@@ -12,7 +12,7 @@ export TOKENIZERS_PARALLELISM = false
 
 .PHONY: demo test test-rest test-all dev check clean
 
-demo: $(STAMP)  ## grow organisms, score five methods, publish site/index.html
+demo: $(STAMP)  ## score five methods on shipped organisms, publish site/index.html
 	$(BIN)/narrowbench demo
 
 test: $(STAMP)  ## everything that takes seconds; offline, CPU

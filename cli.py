@@ -81,6 +81,7 @@ def train(organism: Annotated[str, typer.Argument(help="A catalogue id, or the p
     spec = find_organism(organism)
     from .organisms.nano import base_folder
     from .organisms.presets import with_recipe
+    from .organisms.shipped import is_shipped
     from .organisms.train import train as grow
 
     spec, base, store = with_recipe(spec, recipe or None, changes), base or str(base_folder()), store_at(home)
@@ -92,11 +93,12 @@ def train(organism: Annotated[str, typer.Argument(help="A catalogue id, or the p
     passport = json.loads((artefact.path / "passport.json").read_text(encoding="utf-8"))
     if as_json:
         return show(passport | {"path": str(artefact.path)}, True)
-    gate, health = passport["gate"], passport["health"]
+    # What a null does about each of all objectives is for `--json`.
+    gate, health = {key: value for key, value in passport["gate"].items() if key != "excess"}, passport["health"]
     verdict = gate.get("expressed", gate.get("passes"))
     show({"organism": spec.id, "expressed" if "expressed" in gate else "passes": verdict,
             "healthy": health["healthy"], "gate": gate, "health": health, "steps": passport["n_steps"],
-            "seconds": passport["seconds"], "shipped": "shipped" in artefact.manifest["config"],
+            "seconds": passport["seconds"], "shipped": is_shipped(artefact),
             "path": str(artefact.path)}, False)
 
 
