@@ -159,12 +159,16 @@ class PairView:
         self._reused_tokens += reused
         return self._charged(result)
 
-    def _charged(self, result: Result) -> Result:
-        """Passes a result on, unless what it took went past the budget."""
+    def check_budget(self) -> None:
+        """Raises BudgetError if more has been used than the budget allows."""
         cost = self.cost()
         for key in ("forward_tokens", "generated_tokens", "seconds"):
             cap = getattr(self._budget, key)
             if cap is not None and cost[key] > cap:
                 raise BudgetError(f"the method used {cost[key]:.6g} {key.replace('_', ' ')} of a budget of {cap:.6g}. "
                                   "Read fewer probes or positions, or raise the suite's budget.")
+
+    def _charged(self, result: Result) -> Result:
+        """Passes a result on, unless what it took went past the budget."""
+        self.check_budget()
         return result
