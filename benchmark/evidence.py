@@ -85,7 +85,7 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
         DamagedArtefactError: an artefact does not match its hashes.
     """
     from ..organisms.adapters import base_digest
-    from ..organisms.train import find_trained
+    from ..organisms.lookup import find_trained
 
     if method.access & CEILING_ACCESS and getattr(method, "role", "method") != "ceiling":
         raise AccessError(f"method {method.name!r} declares access {sorted(method.access & CEILING_ACCESS)}, which "

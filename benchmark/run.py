@@ -121,7 +121,7 @@ def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None 
     Raises:
         TrainingError: some trainings failed, after all others are done and stored; names them.
     """
-    from ..organisms.train import find_trained
+    from ..organisms.lookup import find_trained
     from .jobs import Job, run_jobs, train_job
 
     grown = {entry.sample_id: find_trained(entry.spec, suite.base, entry.train_seed, store, shipped)
