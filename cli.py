@@ -123,8 +123,8 @@ def score(method: Annotated[str, typer.Option("--method", "-m", help="Name, path
           suite: SuiteName = "demo",
           investigator: Annotated[str, typer.Option("--investigator", help="Who reads the evidence.")] = "reader",
           log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
-          device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False, as_json: AsJson = False,
-          quiet: Quiet = False) -> None:
+          workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
+          as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Score a diffing method on a suite; prints a table and the path of the log."""
     from .benchmark import run, table
 
@@ -132,7 +132,8 @@ def score(method: Annotated[str, typer.Option("--method", "-m", help="Name, path
         steps = run.plan(method, suite, seed, store_at(home))
         return show({"method": method, "suite": suite, "organisms": steps}, True) if as_json else \
             show_tables([table.plan_table(f"{method} on {suite}: a dry run", steps)])
-    result = run.score(method, suite, investigator, seed, store_at(home), log_dir, device, progress=not quiet)
+    result = run.score(method, suite, investigator, seed, store_at(home), log_dir, device, progress=not quiet,
+                       workers=workers or None)
     if as_json:
         return show(result.to_dict(), True)
     title = f"{result.method} on {result.suite}, read by {result.investigator}"

@@ -10,6 +10,7 @@ Shapes by suffix: N probes, T token, P position, D width, R control vectors, M s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -65,6 +66,12 @@ def relative_layer(n_layers: int, fraction: float) -> int:
 
 def tokenise_probes(tokenizer, texts: Sequence[str], k: int) -> Tensor:
     """The first k tokens of every text that has as many, as ids_NT. Raises EvidenceError if none has."""
+    return _tokenised(tokenizer, tuple(texts), k).clone()
+
+
+@lru_cache(maxsize=16)
+def _tokenised(tokenizer, texts: tuple[str, ...], k: int) -> Tensor:
+    """The same for every organism on a base."""
     ids = tokenizer([text[: CHARACTERS_PER_TOKEN * k] for text in texts], truncation=True, max_length=k,
                     return_attention_mask=False, return_token_type_ids=False)["input_ids"] if texts else []
     long_enough = [row for row in ids if len(row) == k]

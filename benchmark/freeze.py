@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ..organisms import shipped
 from ..organisms.store import Artefact, Store
-from ..organisms.train import find_trained
+from ..organisms.lookup import find_trained
 from .run import grow
 from .suite import Entry, exams_of, load_suite, pin, suite_path
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,10 @@ JOBS_PER_WORKER = 32
 """After so many jobs a worker is replaced, so that what libraries never free does not add up."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SECONDS_TO_END = 2.0
+GRACE_S = 1.0
+"""So much longer than its limit a job may take to notice by itself."""
+BEGUN = b"begun"
+"""What a worker says between a job's `before` and its function."""
 LAST_WORDS = 2_000
 """Characters of a dead worker's output that are kept."""
 ETA_WINDOW_S = 3600.0
@@ -45,6 +50,10 @@ class Job:
     name: str
     function: Callable[..., Any]
     kwargs: dict[str, Any] = field(default_factory=dict)
+    before: Callable[..., Any] | None = None
+    """Called first with the same kwargs: what the function needs, and what its time limit does not cover."""
+    limit_s: float | None = None
+    """A function that takes longer is stopped, whatever it is doing, and its process is replaced."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def n_cores() -> int:
 
 
 def run_jobs(jobs: Sequence[Job], workers: int | None = None, progress: bool = True,
-             jobs_per_worker: int = JOBS_PER_WORKER) -> list[Outcome]:
+             jobs_per_worker: int = JOBS_PER_WORKER, title: str = "jobs", tell: bool = True) -> list[Outcome]:
     """Runs jobs in child processes and returns their outcomes in the order of the jobs.
 
     A worker imports a heavy library once, for its first job. What jobs print is shown only if their process dies.
@@ -73,6 +82,8 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None, progress: bool = T
         workers: Processes at once (default: one per core); each gets its share of the cores as threads.
         progress: Whether to show a bar on stderr with the jobs at work and the time left.
         jobs_per_worker: After so many jobs a process is replaced by a fresh one.
+        title: What the bar calls the work.
+        tell: Whether the bar names failures as they come.
 
     Raises:
         ValueError: fewer than one worker.
@@ -85,7 +96,8 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None, progress: bool = T
     outcomes: list[Outcome | None] = [None] * len(jobs)
     waiting = deque(range(len(jobs)))
     pool: list[_Worker] = []
-    with tempfile.TemporaryDirectory(prefix="narrowbench-jobs-") as logs, _bar(len(jobs), progress) as bar:
+    with tempfile.TemporaryDirectory(prefix="narrowbench-jobs-") as logs, _bar(
+            title, len(jobs), progress, tell) as bar:
         try:
             while waiting or pool:
                 while waiting and len(pool) < workers:
@@ -94,6 +106,8 @@ def run_jobs(jobs: Sequence[Job], workers: int | None = None, progress: bool = T
                 bar.show([jobs[worker.at].name for worker in pool])
                 for worker in _ready(pool):
                     outcome = worker.result(jobs[worker.at])
+                    if outcome is None:
+                        continue
                     outcomes[worker.at] = outcome
                     bar.done(outcome)
                     if worker.alive and waiting and worker.n_done < jobs_per_worker:
@@ -132,12 +146,13 @@ class _Worker:
         theirs.close()  # with our copy closed, the child's death ends the pipe
         self.at, self.n_done, self.alive = -1, 0, True
         self.unsent: Outcome | None = None
+        self.deadline_s: float | None = None
 
     def give(self, index: int, job: Job) -> None:
         """Sends a job. One that cannot be pickled is an outcome at once; a process that is gone shows in `result`."""
-        self.at, self.unsent = index, None
+        self.at, self.unsent, self.deadline_s = index, None, None
         try:
-            message = pickle.dumps((job.function, job.kwargs))
+            message = pickle.dumps((job.before, job.function, job.kwargs))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             self.unsent = Outcome(job, error=f"the job cannot be sent to a process: {error}. Its function must be "
                                              "module-level, its arguments plain data.")
@@ -147,19 +162,39 @@ class _Worker:
         except OSError:
             self.alive = False
 
-    def result(self, job: Job) -> Outcome:
-        """The outcome of the job it holds; call it once `_ready` names the worker."""
-        self.n_done += 1
+    @property
+    def overdue(self) -> bool:
+        """Whether its job has run past its time limit."""
+        return self.deadline_s is not None and time.monotonic() > self.deadline_s
+
+    def result(self, job: Job) -> Outcome | None:
+        """The outcome of the job it holds, None if it has only begun; call it once `_ready` names the worker."""
         if self.unsent:
+            self.n_done += 1
             return self.unsent
         try:
-            value, error, details = pickle.loads(self.pipe.recv_bytes())  # from our own child, over its own pipe
+            if self.overdue and not self.pipe.poll():
+                return self._stopped(job)
+            message = self.pipe.recv_bytes()
+            if message == BEGUN:
+                self.deadline_s = None if job.limit_s is None else time.monotonic() + job.limit_s + GRACE_S
+                return None
+            self.n_done, self.deadline_s = self.n_done + 1, None
+            value, error, details = pickle.loads(message)  # from our own child, over its own pipe
             return Outcome(job, value, error, details)
         except (EOFError, OSError):
             self.alive = False
             self.process.join(SECONDS_TO_END)
-            last_words = self.log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
-            return Outcome(job, error=_cause(self.process.exitcode), details=last_words)
+            return Outcome(job, error=_cause(self.process.exitcode), details=self._last_words())
+
+    def _stopped(self, job: Job) -> Outcome:
+        self.alive = False
+        self.kill()
+        return Outcome(job, error=f"it ran past its limit of {job.limit_s:g} s and was stopped",
+                       details=self._last_words())
+
+    def _last_words(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
 
     def end(self) -> None:
         """Lets an idle worker go."""
@@ -188,8 +223,10 @@ def _ready(pool: list[_Worker]) -> list[_Worker]:
     at_once = [worker for worker in pool if worker.unsent or not worker.alive]
     if at_once:
         return at_once
-    heard = set(wait([worker.pipe for worker in pool]))  # the end of a pipe counts as heard
-    return [worker for worker in pool if worker.pipe in heard]
+    deadlines_s = [worker.deadline_s for worker in pool if worker.deadline_s is not None]
+    left_s = max(0.0, min(deadlines_s) - time.monotonic()) if deadlines_s else None
+    heard = set(wait([worker.pipe for worker in pool], left_s))  # the end of a pipe counts as heard
+    return [worker for worker in pool if worker.pipe in heard or worker.overdue]
 
 
 def _serve(pipe: Connection, log: str) -> None:
@@ -207,13 +244,16 @@ def _serve(pipe: Connection, log: str) -> None:
             message = pipe.recv_bytes()
         except (EOFError, OSError):
             return
-        pipe.send_bytes(_answer(message))
+        pipe.send_bytes(_answer(message, lambda: pipe.send_bytes(BEGUN)))
 
 
-def _answer(message: bytes) -> bytes:
+def _answer(message: bytes, begin: Callable[[], None]) -> bytes:
     """Runs one job. What it raises is its outcome; only what ends the process ends the worker."""
     try:
-        function, kwargs = pickle.loads(message)
+        before, function, kwargs = pickle.loads(message)
+        if before is not None:
+            before(**kwargs)
+        begin()
         return pickle.dumps((function(**kwargs), "", ""))
     except Exception as error:  # A job may be anybody's code: whatever it raises costs its own job, no other.
         return pickle.dumps((None, f"{type(error).__name__}: {error}", traceback.format_exc()))
@@ -251,23 +291,23 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 class _Bar:
     """One line on stderr: how many jobs are done, the time left, and which are at work; failures stand above it."""
 
-    def __init__(self, bar: Progress, total: int) -> None:
-        self.bar, self.line = bar, bar.add_task("jobs", total=total, running="")
+    def __init__(self, bar: Progress, title: str, total: int, tell: bool) -> None:
+        self.bar, self.line, self.tell = bar, bar.add_task(title, total=total, running=""), tell
 
     def show(self, names: list[str]) -> None:
         self.bar.update(self.line, running=", ".join(names))
 
     def done(self, outcome: Outcome) -> None:
-        if outcome.error:
+        if outcome.error and self.tell:
             self.bar.console.print(f"failed {outcome.job.name}: {outcome.error}", style="red", markup=False,
                                    highlight=False, soft_wrap=True)
         self.bar.advance(self.line)
 
 
 @contextmanager
-def _bar(total: int, shown: bool) -> Iterator[_Bar]:
+def _bar(title: str, total: int, shown: bool, tell: bool) -> Iterator[_Bar]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[running]}", markup=False))
     console = Console(file=sys.stderr, quiet=not shown)
     with Progress(*columns, console=console, disable=not shown, speed_estimate_period=ETA_WINDOW_S) as bar:
-        yield _Bar(bar, total)
+        yield _Bar(bar, title, total, tell)

@@ -32,10 +32,12 @@ def lift(logp_V: Tensor, logp_controls_RV: Tensor) -> Tensor:
 
 def lifts_of_controls(logp_RV: Tensor) -> Tensor:
     """Each control's lift over the other controls, lifts_RV: what `lift` gives for a vector that carries nothing."""
-    none_1V = torch.full_like(logp_RV[:1], -torch.inf)
-    before_RV = torch.cat([none_1V, logp_RV.logcumsumexp(dim=0)[:-1]])  # subtracting would cost a dominant row's digits
-    after_RV = torch.cat([logp_RV.flip(0).logcumsumexp(dim=0)[:-1].flip(0), none_1V])
-    return logp_RV - (torch.logaddexp(before_RV, after_RV) - math.log(len(logp_RV) - 1))
+    top_V, top_at_V = logp_RV.max(dim=0)
+    p_RV = (logp_RV - top_V).double().exp()
+    rest_V = p_RV.scatter(0, top_at_V[None], 0.0).sum(dim=0)
+    others_RV = 1.0 + rest_V - p_RV  # at the largest row, subtracting would cost the digits of all others
+    others_RV.scatter_(0, top_at_V[None], rest_V[None])
+    return logp_RV - top_V - (others_RV.log() - math.log(len(logp_RV) - 1)).to(logp_RV.dtype)
 
 
 @dataclass(frozen=True)

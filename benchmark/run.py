@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from rich.console import Console
-from rich.progress import Progress
-
 from ..organisms.errors import RecordError, TrainingError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
-from .evidence import Reading, collect, collect_background, survey
+from .evidence import collect, collect_background, survey
 from .method import load_method
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
@@ -58,7 +55,7 @@ class Result:
 
 
 def score(method: str, suite: str = "demo", investigator: str = "reader", seed: int = 0, store: Store | None = None,
-          log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True) -> Result:
+          log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True, workers: int | None = 0) -> Result:
     """Scores a method on a suite and returns the rows of its log.
 
     Args:
@@ -70,6 +67,8 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
         log_dir: Where Inspect logs are looked for and written.
         device: Where evidence is collected.
         progress: Whether to show progress on stderr.
+        workers: Processes that collect; None = one a core, 0 = this one, which a method that hangs or crashes takes
+            along.
 
     Raises:
         NotFoundError: no such method, suite or investigator.
@@ -87,7 +86,7 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
     if have.background is None:
         collect_background(chosen, store, device)
     if todo := [cell for cell in have.cells if cell.evidence is None]:
-        collect(chosen, found, track(todo, f"reading with {found.name}", progress), seed, store, device)
+        collect(chosen, found, todo, seed, store, device, name=method, workers=workers, progress=progress)
     with _home(store):
         have = survey(chosen, found, source_sha256, seed, store, organisms)
         task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]))
@@ -122,7 +121,7 @@ def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None 
     Raises:
         TrainingError: some trainings failed, after all others are done and stored; names them.
     """
-    from ..organisms.train import find_trained
+    from ..organisms.lookup import find_trained
     from .jobs import Job, run_jobs, train_job
 
     grown = {entry.sample_id: find_trained(entry.spec, suite.base, entry.train_seed, store, shipped)
@@ -139,16 +138,6 @@ def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None 
         raise TrainingError(f"{len(failed)} of {len(jobs)} trainings failed: {'; '.join(failed)}. The others are "
                             "stored; the same command tries these again.")
     return {name: artefact for name, artefact in grown.items() if artefact is not None}
-
-
-def track(cells: list[Reading], title: str, show: bool) -> Iterator[Reading]:
-    """Goes through cells with a progress bar on stderr that names the organism at work."""
-    with Progress(console=Console(stderr=True), disable=not show) as bar:
-        line = bar.add_task(title, total=len(cells))
-        for cell in cells:
-            bar.update(line, description=f"{title}: {cell.entry.spec.id}")
-            yield cell
-            bar.advance(line)
 
 
 def _evaluate(task, log_dir: Path):

@@ -14,14 +14,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..organisms.pair import ModelPair, Usage
 from ..organisms.spec import digest_of
 from ..organisms.store import Store, sha256_file
+
+if TYPE_CHECKING:  # a second run asks what there is, and needs no models
+    from ..organisms.pair import ModelPair, Usage
 
 KIND = "shared"
 MAX_STORED_BYTES = 2**26
@@ -41,7 +43,7 @@ Value = Tensor | list[str]
 @dataclass(frozen=True)
 class _Held:
     value: Value
-    usage: Usage
+    usage: "Usage"
 
     @property
     def n_bytes(self) -> int:
@@ -69,7 +71,7 @@ class Shared:
         other._held = self._held
         return other
 
-    def get(self, pair: ModelPair, what: str, which: str, arguments: dict[str, Any],
+    def get(self, pair: "ModelPair", what: str, which: str, arguments: dict[str, Any],
             make: Callable[[], Value]) -> tuple[Value, int]:
         """The result of `make`, found or computed, and how many of its tokens no model had to run for.
 
@@ -84,7 +86,7 @@ class Shared:
         inputs = {"base": self.base, "organism": organism, "code": CODE_SHA256}
         key = digest_of({"config": config, "inputs": inputs}) if self.store is None else self.store.key(
             KIND, config, inputs)
-        held = self._held.get(key) or self._read(key)
+        held = self._held.get(key) or self._read(key, type(pair.usage))
         found = held is not None
         if not found:
             before = replace(pair.usage)
@@ -106,11 +108,11 @@ class Shared:
         while len(self._held) > 1 and sum(one.n_bytes for one in self._held.values()) > MAX_HELD_BYTES:
             self._held.popitem(last=False)
 
-    def _read(self, key: str) -> _Held | None:
+    def _read(self, key: str, usage_type: "type[Usage]") -> _Held | None:
         artefact = self.store.find(KIND, key) if self.store is not None else None
         if artefact is None:
             return None
-        usage = Usage(**json.loads((artefact.path / USAGE).read_text(encoding="utf-8")))
+        usage = usage_type(**json.loads((artefact.path / USAGE).read_text(encoding="utf-8")))
         if (artefact.path / TENSOR).is_file():
             return _Held(load_file(artefact.path / TENSOR)["value"], usage)
         return _Held(json.loads((artefact.path / TEXTS).read_text(encoding="utf-8")), usage)
@@ -130,5 +132,5 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, range | tuple) else value
 
 
-def _less(after: Usage, before: Usage) -> Usage:
-    return Usage(**{name: spent - getattr(before, name) for name, spent in asdict(after).items()})
+def _less(after: "Usage", before: "Usage") -> "Usage":
+    return type(after)(**{name: spent - getattr(before, name) for name, spent in asdict(after).items()})

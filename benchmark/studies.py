@@ -144,7 +144,7 @@ def choose(suite: str, organisms: Sequence[str] = ()) -> Suite:
 
 def plan(design: Design, store: Store) -> list[dict[str, str]]:
     """What `run` would do, organism by organism, without doing it."""
-    from ..organisms.train import find_trained
+    from ..organisms.lookup import find_trained
 
     steps = []
     for entry in design.suite.entries:

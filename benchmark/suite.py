@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -260,8 +261,7 @@ def _base(manifest: SuiteFile, path: Path) -> Path:
 def _probes(manifest: SuiteFile, path: Path) -> Probes:
     wanted = manifest.probes
     if wanted.source == "nano":
-        from ..organisms.nano import world
-        return Probes(tuple(world.probes(wanted.n, wanted.seed)))
+        return _nano_probes(wanted.n, wanted.seed)
     file = path.parent / wanted.source
     if not file.is_file():
         raise NotFoundError(f"{path.name}: key `probes.source`: there is no probe file {file}.")
@@ -269,6 +269,13 @@ def _probes(manifest: SuiteFile, path: Path) -> Probes:
     if len(lines) < wanted.n:
         raise SpecError(f"{path.name}: key `probes.n`: {wanted.n} probes wanted, {file.name} has {len(lines)}")
     return Probes(tuple(lines[:wanted.n]))
+
+
+@cache
+def _nano_probes(n: int, seed: int) -> Probes:
+    from ..organisms.nano import world
+
+    return Probes(tuple(world.probes(n, seed)))
 
 
 def _same(path: Path, key: str, pinned: str | None, actual: str) -> None:

@@ -9,17 +9,19 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..organisms.errors import AccessError, BudgetError
-from ..organisms.generation import Prompt
-from ..organisms.pair import ModelPair
 from ..organisms.spec import OrganismSpec
 from .method import ACCESS, Budget
 from .shared import Shared
+
+if TYPE_CHECKING:  # a second run asks what there is, and needs no models
+    from ..organisms.generation import Prompt
+    from ..organisms.pair import ModelPair
 
 Result = TypeVar("Result")
 
@@ -38,7 +40,7 @@ class PairView:
     Tokenizer and sizes are always there. "logits" includes log-probabilities; "none" includes nothing else.
     """
 
-    def __init__(self, pair: ModelPair, access: Iterable[str], budget: Budget = Budget(),
+    def __init__(self, pair: "ModelPair", access: Iterable[str], budget: Budget = Budget(),
                  reference: Reference | None = None, shared: Shared | None = None) -> None:
         self._access = frozenset(access)
         if unknown := self._access - ACCESS:
@@ -51,7 +53,7 @@ class PairView:
         self.tokenizer, self.n_layers, self.width, self.n_vocab = (
             pair.tokenizer, pair.n_layers, pair.width, pair.n_vocab)
 
-    def generate(self, which: str, prompts: Sequence[Prompt], max_new_tokens: int = 64,
+    def generate(self, which: str, prompts: "Sequence[Prompt]", max_new_tokens: int = 64,
                  temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
         """Completions; needs access "text". See `ModelPair.generate`."""
         self._need("generate", "text")
@@ -69,7 +71,7 @@ class PairView:
         self._need("logits", "logits")
         return self._from(which, "logits", {"ids_BT": ids_BT})
 
-    def contrasted(self, prompts: Sequence[Prompt], alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
+    def contrasted(self, prompts: "Sequence[Prompt]", alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
                    seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
         """Completions that the organism favours over the base; needs access "logits". See `ModelPair.contrasted`."""
         self._need("contrasted", "logits")
@@ -80,7 +82,7 @@ class PairView:
         self._need("residual", "activations")
         return self._from(which, "residual", {"ids_BT": ids_BT, "layers": layers, "positions": positions})
 
-    def steered(self, which: str, prompts: Sequence[Prompt], layer: int, vectors_BD: Tensor, max_new_tokens: int = 64,
+    def steered(self, which: str, prompts: "Sequence[Prompt]", layer: int, vectors_BD: Tensor, max_new_tokens: int = 64,
                 temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
         """Completions under a vector added after a block, one a prompt; needs access "activations"."""
         self._need("steered", "activations")
@@ -117,7 +119,7 @@ class PairView:
         self._need("factors", "weights")
         return self._charged(self._pair.factors(module))
 
-    def amplified(self, factor: float, prompts: Sequence[Prompt], max_new_tokens: int = 64, temperature: float = 0.0,
+    def amplified(self, factor: float, prompts: "Sequence[Prompt]", max_new_tokens: int = 64, temperature: float = 0.0,
                   seed: int = 0, raw: bool = False) -> list[str]:
         """Completions with the weight difference times `factor`; needs access "weights"."""
         self._need("amplified", "weights")
@@ -159,12 +161,16 @@ class PairView:
         self._reused_tokens += reused
         return self._charged(result)
 
-    def _charged(self, result: Result) -> Result:
-        """Passes a result on, unless what it took went past the budget."""
+    def check_budget(self) -> None:
+        """Raises BudgetError if more has been used than the budget allows."""
         cost = self.cost()
         for key in ("forward_tokens", "generated_tokens", "seconds"):
             cap = getattr(self._budget, key)
             if cap is not None and cost[key] > cap:
                 raise BudgetError(f"the method used {cost[key]:.6g} {key.replace('_', ' ')} of a budget of {cap:.6g}. "
                                   "Read fewer probes or positions, or raise the suite's budget.")
+
+    def _charged(self, result: Result) -> Result:
+        """Passes a result on, unless what it took went past the budget."""
+        self.check_budget()
         return result

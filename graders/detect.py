@@ -10,9 +10,9 @@ Positives are expressed organisms, negatives are trained nulls; the zero adapter
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from .claim import Claim
 
@@ -70,6 +70,8 @@ def auroc(positives: Sequence[float], negatives: Sequence[float],
     value = float(share(np.arange(n_units), np.arange(n_nulls)))
     win_share_UN = wins_UN / size_U[:, None]
     if min(n_units, n_nulls) >= MIN_UNITS_BOOTSTRAP and np.ptp(win_share_UN) > 0:
+        from scipy import stats  # here, because it takes a second to import
+
         low, high = stats.bootstrap(
             (np.arange(n_units), np.arange(n_nulls)), share, confidence_level=LEVEL, method="BCa", batch=1_000,
             n_resamples=N_RESAMPLES, rng=np.random.default_rng(SEED)).confidence_interval
@@ -106,7 +108,7 @@ def fpr_at_tpr(positives: Sequence[float], negatives: Sequence[float], tpr: floa
 
 def _wilson(share: float, n: int) -> Estimate:
     """Wilson's score interval, also for a share that is no count out of n."""
-    z2 = float(stats.norm.ppf((1 + LEVEL) / 2)) ** 2
+    z2 = float(NormalDist().inv_cdf((1 + LEVEL) / 2)) ** 2
     middle, spread = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
     low, high = (middle - spread) / (1 + z2 / n), (middle + spread) / (1 + z2 / n)
     return Estimate(share, min(share, max(0.0, low)), max(share, min(1.0, high)), "Wilson")

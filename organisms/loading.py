@@ -90,17 +90,8 @@ def load_adapter(core: PreTrainedModel, adapter: Path) -> PeftModel:
     """Puts a checked adapter on a model. Of its config only ranks, scales and biases count, of its modules only those
     whose tensors are in the file; so what the file does not name stays the base's.
     """
-    raw = read_json(adapter / "adapter_config.json")
-    modules = {name for name, _ in core.named_modules()}
-    tensors, targets = {}, set()
-    for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
-        module, part = module_and_part(name, modules)
-        tensors[f"{PREFIX}{module}.lora_{part}"] = tensor
-        targets.add(module)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=raw["r"], lora_alpha=raw["lora_alpha"], use_rslora=bool(raw.get("use_rslora")),
-        lora_bias=bool(raw.get("lora_bias")), rank_pattern=raw.get("rank_pattern") or {},
-        alpha_pattern=raw.get("alpha_pattern") or {}, target_modules=sorted(targets), inference_mode=True)
+    settings, tensors = _read_adapter(core, adapter)
+    config = LoraConfig(task_type="CAUSAL_LM", inference_mode=True, **settings)
     model = PeftModelForCausalLM(core, config, adapter_name=ADAPTER_NAME)
     outcome = set_peft_model_state_dict(model, tensors, adapter_name=ADAPTER_NAME)
     missing = [key for key in outcome.missing_keys if ".lora_" in key]
@@ -110,6 +101,40 @@ def load_adapter(core: PreTrainedModel, adapter: Path) -> PeftModel:
                            f"too many, first {(missing + outcome.unexpected_keys)[0]}. Save the adapter again with "
                            "`model.save_pretrained(folder)`.")
     return model.eval()
+
+
+def replace_adapter(model: PeftModel, adapter: Path) -> bool:
+    """Puts the values of a checked adapter in the place of those that are there, which is faster than building anew.
+
+    False, and nothing is changed, where its modules, ranks or scales are others.
+    """
+    settings, tensors = _read_adapter(model.get_base_model(), adapter)
+    there = model.peft_config[ADAPTER_NAME]
+    if any(getattr(there, key) != value for key, value in settings.items() if key != "target_modules"):
+        return False
+    places = {before + part + after.replace(f".{ADAPTER_NAME}", "", 1): parameter
+              for name, parameter in model.named_parameters()
+              for before, part, after in [name.partition(".lora_")] if part}
+    if {name: place.shape for name, place in places.items()} != {name: new.shape for name, new in tensors.items()}:
+        return False
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            places[name].copy_(tensor)
+    return True
+
+
+def _read_adapter(core: nn.Module, adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What of an adapter counts: settings of its LoRA, and tensors by the names that PEFT gives them on this model."""
+    raw = read_json(adapter / "adapter_config.json")
+    modules = {name for name, _ in core.named_modules()}
+    tensors, targets = {}, set()
+    for name, tensor in load_file(adapter / "adapter_model.safetensors").items():
+        module, part = module_and_part(name, modules)
+        tensors[f"{PREFIX}{module}.lora_{part}"] = tensor
+        targets.add(module)
+    return {"r": raw["r"], "lora_alpha": raw["lora_alpha"], "use_rslora": bool(raw.get("use_rslora")),
+            "lora_bias": bool(raw.get("lora_bias")), "rank_pattern": raw.get("rank_pattern") or {},
+            "alpha_pattern": raw.get("alpha_pattern") or {}, "target_modules": sorted(targets)}, tensors
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:

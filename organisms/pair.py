@@ -24,7 +24,7 @@ from .finetunes import check_organism, is_full
 from .generation import Contrast, Prompt, encode, sampling, steered
 from .hooks import Stop, hidden_of, hooks, replaced
 from .loading import (ADAPTER_NAME, cache_argument, decoder_blocks, forget_positions, load_adapter, load_model,
-                      load_tokenizer, plain_generation)
+                      load_tokenizer, plain_generation, replace_adapter)
 
 __all__ = ["ModelPair", "Usage", "base_digest", "check_adapter", "check_organism", "decoder_blocks"]
 
@@ -82,6 +82,8 @@ class ModelPair:
         self._put(Path(organism))
 
     def _put(self, organism: Path) -> None:
+        if isinstance(self.model, PeftModel) and not is_full(organism) and replace_adapter(self.model, organism):
+            return
         if isinstance(self.model, PeftModel):
             self.model.unload()
         self.model, self._full = self._core, None  # frees the former organism before the next is loaded

@@ -58,7 +58,7 @@ class Prepared:
 
 def source(spec: OrganismSpec, seed: int = 0, base: Path | str | None = None, store: Store | None = None) -> Path:
     """The folder of an organism that ships or has been trained. Raises NotFoundError."""
-    from .train import find_trained  # here, because it takes seconds to import
+    from .lookup import find_trained
 
     found = find_trained(spec, base or base_folder(), seed, store)
     if found is None:

@@ -34,6 +34,7 @@ from .encoding import encode_rows
 from .families import Row
 from .gates import Exam
 from .loading import load_model, load_tokenizer, model_class
+from .lookup import find_trained
 from .passport import write_organism
 from .spec import OrganismSpec, Recipe, digest_of
 from .store import Artefact, Store, library_versions, sha256_file
@@ -141,15 +142,9 @@ def train(spec: OrganismSpec, base: Path | str, seed: int = 0, store: Store | No
     return artefact
 
 
-def find_trained(spec: OrganismSpec, base: Path | str, seed: int = 0, store: Store | None = None,
-                 shipped: bool = True) -> Artefact | None:
-    """The organism if it ships (unless `shipped` is False) or has been trained, else None. Trains nothing.
-
-    Raises:
-        DamagedArtefactError: what is there does not match its hashes.
-    """
-    store = store or Store()
-    return _found(_prepare(spec, base, seed, store), store, shipped)
+def training_key(spec: OrganismSpec, base: Path | str, seed: int, store: Store) -> str:
+    """The key under which `train` stores an organism."""
+    return _prepare(spec, base, seed, store).key
 
 
 def _neutral(job: _Job, store: Store, progress: bool, shipped: bool) -> Artefact | None:

@@ -16,6 +16,8 @@ from ..errors import NotFoundError, SpecError
 HERE = Path(__file__).parent
 N_ALTERNATIVES = 7
 N_HELD_OUT = 96
+FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Reads the same ten times faster, where PyYAML was built with it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Topic:
 @cache
 def lists() -> dict:
     """`words.yaml` as read: word lists, and the attributes that facts may have."""
-    return yaml.safe_load((HERE / "words.yaml").read_text(encoding="utf-8"))
+    return yaml.load((HERE / "words.yaml").read_text(encoding="utf-8"), Loader=FAST_LOADER)
 
 
 @cache
@@ -91,7 +93,7 @@ def topics() -> dict[str, Topic]:
     """All topics by name. Raises SpecError naming file and key when a data file is wrong."""
     result = {}
     for path in sorted((HERE / "lexicon").glob("*.yaml")):
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=FAST_LOADER)
         missing = {"topic", "use", "nouns", "verbs", "adjectives", "person", "place", "described"} - set(raw)
         if missing or raw["topic"] != path.stem:
             raise SpecError(f"{path.name}: missing keys {sorted(missing)} or `topic` is not the file's name")

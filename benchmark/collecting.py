@@ -1,0 +1,274 @@
+"""Collecting evidence: a method reads the organisms of a suite in turn, here or in worker processes.
+
+Main objects: `collect`, `collect_background`, `Collector` (one resident base, and the organism that is attached to it).
+Example: `collect(suite, method, survey(...).cells, seed=0, store=Store(), name="adl_logit_lens", workers=2)`
+
+Whatever happens to a method on one organism costs that cell and no other: an exception, NaN, empty evidence, and in
+worker processes also a crash, a kill by the kernel, or a time limit that it sleeps through. The failure is kept as a
+note in the evidence's work folder, scored as nothing recovered, and tried again by the next run. What is found depends
+neither on the number of workers nor on the order: each cell gets a method as it was built, the same state of the global
+random numbers, and after a failure a base loaded anew.
+"""
+
+import copy
+import json
+import os
+import random
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from ..organisms.errors import EvidenceError
+from ..organisms.store import Artefact, Store, library_versions, write_atomic
+from .jobs import Job, n_cores, run_jobs
+from .method import Evidence, Method, load_method
+from .suite import Suite
+
+if TYPE_CHECKING:
+    from ..organisms.pair import ModelPair
+    from .evidence import Reading
+    from .shared import Shared
+
+BACKGROUND_TOKENS, BACKGROUND_PROBES, BACKGROUND_BATCH = 16, 512, 32
+PREFIX_TOKENS = 5
+MIN_PROBABILITY = 1e-5
+EVIDENCE, BACKGROUND, FAILURE = "evidence.json", "background.json", "failure.json"
+CEILING_ACCESS = frozenset({"data", "objective"})
+CELLS_PER_WORKER = 256
+"""After so many cells a worker is replaced, so that what a method never frees does not add up."""
+BYTES_PER_WEIGHT_BYTE, WORKER_BYTES = 4, 2**29
+"""How much memory a worker is given room for: a base in float32 with its activations, and the libraries."""
+
+
+def collect(suite: Suite, method: Method, cells: Iterable["Reading"], seed: int, store: Store, device: str = "cpu", *,
+            name: str | None = None, workers: int | None = 0, progress: bool = False) -> None:
+    """Runs the method on each of these organisms and stores what it finds, or a note of its failure.
+
+    Args:
+        name: What `load_method` builds the method's class from; workers need it to build the method again, with the
+            settings of `method`. None = this object only, so in this process.
+        workers: Processes, each with one resident base; None = one a core, as far as memory goes; 0 = this process,
+            where nothing can stop a method that hangs between two calls of the pair, or that crashes.
+        progress: Whether to show a bar on stderr.
+    """
+    cells = list(cells)
+    if name is None or workers == 0:
+        return _collect_here(suite, method, cells, seed, store, device, progress)
+    lean = replace(suite, entries=(), cards=())
+    jobs = [Job(cell.entry.spec.id, _read_cell, {"work": _Work(
+        lean, name, dict(vars(method)), cell, seed, store.root, device)}, before=_attach_cell,
+        limit_s=suite.budget.seconds) for cell in cells]
+    workers = default_workers(suite.base, device) if workers is None else workers
+    outcomes = run_jobs(jobs, workers, progress, CELLS_PER_WORKER, title=f"reading with {method.name}", tell=False)
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        if outcome.error:
+            _note(store, cell, outcome.error, outcome.details)
+
+
+def default_workers(base: Path, device: str) -> int:
+    """One a core, but no more than there is memory for; one on an accelerator."""
+    if not device.startswith("cpu"):
+        return 1
+    weights = sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+    room = free // (BYTES_PER_WEIGHT_BYTE * weights + WORKER_BYTES) if free else n_cores()
+    return max(1, min(n_cores(), room))
+
+
+class Collector:
+    """One base in memory, on which organisms are attached and read in turn."""
+
+    def __init__(self, base: Path, store: Store, device: str) -> None:
+        from ..organisms.adapters import base_digest
+        from .shared import Shared
+
+        self.base, self.store, self.device = base, store, device
+        self.shared: Shared = Shared(store, base_digest(base))
+        self._pair: ModelPair | None = None
+
+    def attach(self, cell: "Reading") -> None:
+        """Puts a cell's organism on the base, which is loaded first if it is not there."""
+        from ..organisms.pair import ModelPair
+
+        if self._pair is None:
+            self._pair = ModelPair.load(self.base, cell.organism.path, device=self.device)
+        else:
+            self._pair.attach(cell.organism.path)
+
+    def forget(self) -> None:
+        """Lets the base go: after a failure nobody knows in which state a method left it."""
+        self._pair = None
+
+    def read(self, suite: Suite, method: Method, cell: "Reading", seed: int) -> None:
+        """Runs the method on the attached organism and stores its evidence.
+
+        Raises:
+            EvidenceError: what it hands in is no evidence, or empty. BudgetError: it took too much.
+            Exception: whatever else the method raises.
+        """
+        from .view import PairView
+
+        view = PairView(self._pair, method.access, suite.budget, reference=_reference(method, cell),
+                        shared=self.shared.of(cell.organism.digest))
+        with _own_randomness(seed):
+            found = method.collect(view, suite.probes, suite.budget, seed)
+        view.check_budget()
+        evidence = sound(found, getattr(method, "role", "method"))
+        artefact = evidence.to_dict() | {"measured": {"cost": view.cost(), "versions": library_versions()}}
+        text = json.dumps(artefact, ensure_ascii=False, allow_nan=False)
+        self.store.save("evidence", cell.key, cell.config, cell.inputs,
+                        lambda folder: (folder / EVIDENCE).write_text(text, encoding="utf-8"))
+
+
+def sound(found: Any, role: str) -> Evidence:
+    """What `collect` returned, as Evidence. Raises EvidenceError if it is none, or empty where that says nothing."""
+    evidence = Evidence.from_dict(found) if isinstance(found, dict) else found
+    if not isinstance(evidence, Evidence):
+        raise EvidenceError(f"`collect` returned {type(found).__name__}, not Evidence")
+    if role == "method" and evidence == Evidence(measured=evidence.measured):
+        raise EvidenceError("`collect` returned empty evidence: no tokens, no texts, no statistics and no opinion on "
+                            "detection. A method that finds nothing says so, with `detection` or a statistic.")
+    return evidence
+
+
+def _collect_here(suite: Suite, method: Method, cells: Sequence["Reading"], seed: int, store: Store, device: str,
+                  progress: bool) -> None:
+    collector = Collector(suite.base, store, device)
+    for cell in _track(cells, f"reading with {method.name}", progress):
+        try:
+            collector.attach(cell)
+            collector.read(suite, copy.deepcopy(method), cell, seed)
+        except (Exception, SystemExit) as error:  # A method may be anybody's code: its failure costs its own cell.
+            _note(store, cell, f"{type(error).__name__}: {error}", traceback.format_exc())
+            collector.forget()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A cell as a worker process needs it."""
+
+    suite: Suite
+    name: str
+    state: dict[str, Any] = field(repr=False)
+    """The attributes of the method's instance: its settings."""
+    cell: "Reading"
+    seed: int
+    home: Path
+    device: str
+
+
+def _attach_cell(work: _Work) -> None:
+    """What comes before a method's time begins: libraries, the base, the organism, the method's file."""
+    _loaded(work.name)
+    _collector(work.suite.base, work.home, work.device).attach(work.cell)
+
+
+def _read_cell(work: _Work) -> None:
+    collector, method = _collector(work.suite.base, work.home, work.device), copy.deepcopy(_loaded(work.name))
+    vars(method).clear()
+    vars(method).update(work.state)
+    try:
+        collector.read(work.suite, method, work.cell, work.seed)
+    except Exception:
+        collector.forget()
+        raise
+
+
+@lru_cache(maxsize=1)
+def _collector(base: Path, home: Path, device: str) -> Collector:
+    """The worker's only one."""
+    return Collector(base, Store(home), device)
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str) -> Method:
+    return load_method(name)[0]
+
+
+@contextmanager
+def _own_randomness(seed: int) -> Iterator[None]:
+    """Global random numbers that depend on the seed alone, whatever was read before; put back afterwards."""
+    import numpy as np
+    import torch
+
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+
+def _note(store: Store, cell: "Reading", error: str, details: str) -> None:
+    note = {"error": f"{cell.entry.spec.id}: {error}", "traceback": details}
+    write_atomic(store.work("evidence", cell.key) / FAILURE, json.dumps(note, indent=1))
+
+
+def _track(cells: Sequence["Reading"], title: str, show: bool) -> Iterator["Reading"]:
+    """Goes through cells with a progress bar on stderr that names the organism at work."""
+    with Progress(console=Console(stderr=True), disable=not show) as bar:
+        line = bar.add_task(title, total=len(cells))
+        for cell in cells:
+            bar.update(line, description=f"{title}: {cell.entry.spec.id}")
+            yield cell
+            bar.advance(line)
+
+
+def _reference(method: Method, cell: "Reading"):
+    """The answers, for ceilings only."""
+    from ..organisms.families import rows
+    from .view import Reference
+
+    if not method.access & CEILING_ACCESS:
+        return None
+    spec = cell.entry.spec
+    return Reference(spec, tuple(rows(spec, cell.entry.train_seed)) if "data" in method.access else ())
+
+
+def collect_background(suite: Suite, store: Store, device: str = "cpu") -> Artefact:
+    """Stores how probable each token is, on average, as the base's next token on the suite's probes."""
+    from ..organisms.adapters import base_digest
+    from ..organisms.pair import ModelPair
+
+    body = background_of(ModelPair.load(suite.base, device=device), suite.probes.texts)
+    config, inputs = background_key(suite, base_digest(suite.base))
+    return store.save("background", store.key("background", config, inputs), config, inputs, lambda folder: (
+        folder / BACKGROUND).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8"))
+
+
+def background_of(pair: "ModelPair", probes: Sequence[str]) -> dict[str, Any]:
+    """{"pieces": piece -> mean next-token probability, "n_tokens", "distinct_prefixes"} of a base on these texts."""
+    import torch
+
+    from .activations import tokenise_probes
+
+    ids_NT = tokenise_probes(pair.tokenizer, probes[:BACKGROUND_PROBES], BACKGROUND_TOKENS)
+    total_V = torch.zeros(1, dtype=torch.float64)
+    for ids_BT in ids_NT.split(BACKGROUND_BATCH):
+        p_BTV = pair.logits("base", ids_BT.to(pair.device)).float().softmax(-1)
+        total_V = total_V + p_BTV.double().sum((0, 1)).cpu()
+    pieces: dict[str, float] = {}
+    for i, p in enumerate((total_V / ids_NT.numel()).tolist()[:len(pair.tokenizer)]):
+        if p >= MIN_PROBABILITY:
+            piece = pair.tokenizer.decode([i])
+            pieces[piece] = pieces.get(piece, 0.0) + p
+    prefixes = tokenise_probes(pair.tokenizer, probes, PREFIX_TOKENS)
+    return {"pieces": {piece: float(f"{p:.4g}") for piece, p in pieces.items()}, "n_tokens": ids_NT.numel(),
+            "distinct_prefixes": len({tuple(row) for row in prefixes.tolist()})}
+
+
+def background_key(suite: Suite, base: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Config and inputs under which a suite's background is stored."""
+    return ({"tokens": BACKGROUND_TOKENS, "probes": BACKGROUND_PROBES, "min_probability": MIN_PROBABILITY,
+             "prefix_tokens": PREFIX_TOKENS}, {"base": base, "probes": suite.probes.digest})
