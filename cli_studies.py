@@ -154,15 +154,15 @@ def _study(design, out: Path | None, workers: int, device: str, home: Path | Non
 @app.command()
 def tune(method: Annotated[str, typer.Argument(help="Name, path/file.py:Class or pkg.mod:Class.")],
          grid: Annotated[list[str], typer.Option("--grid", help="KEY=VALUE,VALUE of one setting; repeatable.")] = [],
-         suite: SuiteName = "nano-draft:dev", device: Device = "cpu", seed: Seed = 0, home: Home = None,
-         dry_run: DryRun = False, as_json: AsJson = False, quiet: Quiet = False) -> None:
+         suite: SuiteName = "nano-draft:dev", workers: Workers = 0, device: Device = "cpu", seed: Seed = 0,
+         home: Home = None, dry_run: DryRun = False, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Choose a method's settings on dev organisms: a grid, scored, as a markdown table."""
     from .benchmark import tune as room
 
     asked = room.parse_grid(grid)
     if dry_run:
         return show({"method": method, "suite": suite, "trials": room.plan(method, asked)}, True)
-    trials = room.tune(method, asked, suite, seed, store_at(home), device, not quiet)
+    trials = room.tune(method, asked, suite, seed, store_at(home), device, not quiet, workers or None)
     if as_json:
         return show({"method": method, "suite": suite, "trials": [trial.to_dict() for trial in trials]}, True)
     typer.echo(room.markdown(trials))

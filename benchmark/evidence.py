@@ -1,6 +1,7 @@
 """Evidence in the store: where a method's reading of each organism of a suite lies.
 
-Main objects: `Reading` (one organism under one method), `Survey` (all of a suite, with the base's background), `survey`.
+Main objects: `Reading` (one organism under one method), `Survey` (all of a suite, with the base's background),
+`survey`.
 What is missing is made by `collecting.collect` and `collecting.collect_background`, which can be had from here too.
 Example: `survey(load_suite("demo"), *load_method("prior"), seed=0, store=Store()).cells`
 """

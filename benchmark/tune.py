@@ -74,21 +74,22 @@ def parse_grid(options: Sequence[str]) -> dict[str, list[Any]]:
         except yaml.YAMLError:
             values = None
         if not values or key in grid:
-            raise SpecError(f"--grid {option!r}: write each setting once, as KEY=VALUE,VALUE (a list in brackets is one "
-                            "value), e.g. --grid layer_fraction=0.5,0.8.")
+            raise SpecError(f"--grid {option!r}: write each setting once, as KEY=VALUE,VALUE (a list in brackets is "
+                            "one value), e.g. --grid layer_fraction=0.5,0.8.")
         grid[key] = [tuple(value) if isinstance(value, list) else value for value in values]
     return grid
 
 
 def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", seed: int = 0,
-         store: Store | None = None, device: str = "cpu", progress: bool = True) -> list[Trial]:
+         store: Store | None = None, device: str = "cpu", progress: bool = True,
+         workers: int | None = 0) -> list[Trial]:
     """Scores a method under every combination of the grid (the defaults, if it is empty), in the grid's order.
 
     Raises:
         SpecError: a suite of test organisms, an unknown setting, or more than 64 combinations.
         TrainingError: an organism that does not ship could not be trained.
     """
-    from .run import grow, track
+    from .run import grow
 
     chosen = load_suite(suite)
     if chosen.split == "test":
@@ -105,8 +106,7 @@ def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", s
         method = type(default)(**settings)
         cells = survey(chosen, method, source_sha256, seed, store, organisms).cells
         if todo := [cell for cell in cells if cell.evidence is None]:
-            title = " ".join(f"{key}={value}" for key, value in settings.items()) or name
-            collect(chosen, method, track(todo, title, progress), seed, store, device)
+            collect(chosen, method, todo, seed, store, device, name=name, workers=workers, progress=progress)
         seen = survey(chosen, method, source_sha256, seed, store, organisms)
         trials.append(_trial(chosen, settings, seen.cells, seen.background))
     return trials
@@ -167,8 +167,8 @@ def _trial(suite: Suite, settings: dict[str, Any], cells: Sequence[Reading], bac
                 recovery(claim, spec.card, suite.cards).recovery, said.recovery,
                 *(np.nan if getattr(said, part) is None else getattr(said, part) for part in PARTS)))
     if not marks:
-        raise SpecError(f"suite {suite.name!r}: no organism of it is expressed and healthy, so there is nothing to tune "
-                        "on. `narrowbench list organisms` shows what shipped builds are.")
+        raise SpecError(f"suite {suite.name!r}: no organism of it is expressed and healthy, so there is nothing to "
+                        "tune on. `narrowbench list organisms` shows what shipped builds are.")
     per_unit = np.array([_means(values) for values in marks.values()])
     n = len(per_unit)
     half = float(stats.t.ppf(0.975, n - 1) * per_unit[:, 0].std(ddof=1) / math.sqrt(n)) if n > 1 else math.inf
