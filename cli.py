@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_studies
+from . import cli_own, cli_studies
 from .cli_shared import (
     AsJson, Device, DryRun, Home, Quiet, Seed, SuiteName, Workers, note, show, show_rows, show_tables, store_at)
 from .organisms.errors import NarrowbenchError
@@ -38,13 +38,6 @@ class Listed(StrEnum):
     topics = "topics"
     investigators = "investigators"
     recipes = "recipes"
-
-
-class Checked(StrEnum):
-    """What `check` can check."""
-
-    base = "base"
-    catalog = "catalog"
 
 
 @app.command()
@@ -171,7 +164,7 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
         raise typer.Exit(2)
 
 
-app.registered_commands += cli_studies.app.registered_commands
+app.registered_commands += cli_own.app.registered_commands + cli_studies.app.registered_commands
 
 
 @app.command()
@@ -219,32 +212,6 @@ def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json
 
     rows = LISTS[what]()
     return show(rows, True) if as_json else show_rows(rows)
-
-
-@app.command()
-def check(what: Annotated[Checked, typer.Argument(help="base: the nano base's gates; catalog: every organism file.")],
-          as_json: AsJson = False) -> None:
-    """Check what the package ships; exit code 1 if something falls short."""
-    if what is Checked.catalog:
-        from .benchmark.catalogue import lint_catalog
-        from .organisms.findings import as_json as listed, faults, report
-
-        found = lint_catalog()
-        show({"findings": listed(found)}, True) if as_json else typer.echo(report(found))
-        if faults(found):
-            raise typer.Exit(1)
-        return
-    from .organisms.nano.check_base import check_base
-
-    report = check_base()
-    if as_json:
-        show(report, True)
-    else:
-        for name, gate in report["gates"].items():
-            word, colour = ("passes", None) if gate["passes"] else ("SHORT ", "red")
-            typer.secho(f"{word} {name}: {gate['value']:.3f} (gate {gate['bound']})", fg=colour)
-    if not all(gate["passes"] for gate in report["gates"].values()):
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -117,7 +117,7 @@ class Collector:
 
         view = PairView(self._pair, method.access, suite.budget, reference=_reference(method, cell),
                         shared=self.shared.of(cell.organism.digest))
-        with _own_randomness(seed):
+        with own_randomness(seed):
             found = method.collect(view, suite.probes, suite.budget, seed)
         view.check_budget()
         evidence = sound(found, getattr(method, "role", "method"))
@@ -193,7 +193,7 @@ def _loaded(name: str) -> Method:
 
 
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
+def own_randomness(seed: int) -> Iterator[None]:
     """Global random numbers that depend on the seed alone, whatever was read before; put back afterwards."""
     import numpy as np
     import torch
@@ -208,6 +208,11 @@ def _own_randomness(seed: int) -> Iterator[None]:
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])
+
+
+def settings_of(method: Method) -> dict[str, Any]:
+    """What the method's instance sets itself; the attributes of its class are covered by its file's hash."""
+    return json.loads(json.dumps(vars(method), sort_keys=True, default=repr))
 
 
 def _note(store: Store, cell: "Reading", error: str, details: str) -> None:

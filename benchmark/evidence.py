@@ -15,7 +15,8 @@ from typing import Any
 from ..organisms.errors import AccessError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store, sha256_file
-from .collecting import (BACKGROUND, CEILING_ACCESS, EVIDENCE, FAILURE, background_key, collect, collect_background)
+from .collecting import (BACKGROUND, CEILING_ACCESS, EVIDENCE, FAILURE, background_key, collect, collect_background,
+                         settings_of)
 from .method import Evidence, Method
 from .suite import Entry, Suite
 
@@ -100,7 +101,7 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
         if organism is None:
             cells.append(Reading(entry, None, {}, {}, None, None))
             continue
-        config = {"method": method.name, "version": method.version, "settings": _settings(method), "seed": seed,
+        config = {"method": method.name, "version": method.version, "settings": settings_of(method), "seed": seed,
                   "budget": asdict(suite.budget)}
         inputs = {"method": source_sha256, "organism": organism.digest, "base": base, "probes": suite.probes.digest,
                   "shared": shared}
@@ -111,8 +112,3 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
         cells.append(Reading(entry, organism, config, inputs, key, evidence, failure))
     config, inputs = background_key(suite, base)
     return Survey(tuple(cells), store.find("background", store.key("background", config, inputs)))
-
-
-def _settings(method: Method) -> dict[str, Any]:
-    """What the method's instance sets itself; the attributes of its class are covered by its file's hash."""
-    return json.loads(json.dumps(vars(method), sort_keys=True, default=repr))
