@@ -87,8 +87,10 @@ def _check_method(name: str, home: Path | None, as_json: bool) -> bool:
         show(report.to_dict(), True)
         return not report.faults
     if report.runs:
-        show_rows([{key: run[key] for key in ("organism", "seconds", "forward_tokens", "generated_tokens", "tokens",
-                                              "texts", "detection", "first")} for run in report.runs])
+        show_rows([{"organism": run["organism"], "CPU s": run["seconds"], "forward": run["forward_tokens"],
+                    "generated": run["generated_tokens"], "tokens": run["tokens"], "texts": run["texts"],
+                    "detection": "none" if run["detection"] is None else f"{run['detection']:.2f}",
+                    "first": " ".join(piece.strip() for piece in run["first"])} for run in report.runs])
     for one in report.findings:
         note(f"{one.level}: {one.what}", "red" if one.level == "fault" else "yellow")
     typer.echo(f"{report.method}: {f'{len(report.faults)} to mend' if report.faults else 'ready to be scored'}")
