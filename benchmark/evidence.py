@@ -24,7 +24,7 @@ from .suite import Entry, Suite
 BACKGROUND_TOKENS, BACKGROUND_PROBES, BACKGROUND_BATCH = 16, 512, 32
 PREFIX_TOKENS = 5
 MIN_PROBABILITY = 1e-5
-SHARED_CODE = ("activations.py", "readout.py")
+SHARED_CODE = ("activations.py", "probe_sources.py", "readout.py", "patchscope.py")
 """What methods share: part of every evidence key, as the method's own file is."""
 CEILING_ACCESS = frozenset({"data", "objective"})
 EVIDENCE, BACKGROUND, FAILURE = "evidence.json", "background.json", "failure.json"
