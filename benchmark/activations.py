@@ -12,6 +12,7 @@ C sampled states.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -69,6 +70,12 @@ def relative_layer(n_layers: int, fraction: float) -> int:
 
 def tokenise_probes(tokenizer, texts: Sequence[str], k: int) -> Tensor:
     """The first k tokens of every text that has as many, as ids_NT. Raises EvidenceError if none has."""
+    return _first_tokens(tokenizer, tuple(texts), k).clone()
+
+
+@lru_cache(maxsize=8)
+def _first_tokens(tokenizer, texts: tuple[str, ...], k: int) -> Tensor:
+    """Kept, because every organism of a suite and many methods are compared on the same texts."""
     ids = tokenizer([text[: CHARACTERS_PER_TOKEN * k] for text in texts], truncation=True, max_length=k,
                     return_attention_mask=False, return_token_type_ids=False)["input_ids"] if texts else []
     long_enough = [row for row in ids if len(row) == k]

@@ -31,11 +31,16 @@ def lift(logp_V: Tensor, logp_controls_RV: Tensor) -> Tensor:
 
 
 def lifts_of_controls(logp_RV: Tensor) -> Tensor:
-    """Each control's lift over the other controls, lifts_RV: what `lift` gives for a vector that carries nothing."""
-    none_1V = torch.full_like(logp_RV[:1], -torch.inf)
-    before_RV = torch.cat([none_1V, logp_RV.logcumsumexp(dim=0)[:-1]])  # subtracting would cost a dominant row's digits
-    after_RV = torch.cat([logp_RV.flip(0).logcumsumexp(dim=0)[:-1].flip(0), none_1V])
-    return logp_RV - (torch.logaddexp(before_RV, after_RV) - math.log(len(logp_RV) - 1))
+    """Each control's lift over the other controls, lifts_RV: what `lift` gives for a vector that carries nothing.
+
+    The others' sum is the total less one's own, except for the row that has the most of a token: subtracting it would
+    cost the digits of what remains, so that is summed without it.
+    """
+    most_1V = logp_RV.argmax(dim=0, keepdim=True)
+    rest_1V = logp_RV.scatter(0, most_1V, -torch.inf).logsumexp(dim=0, keepdim=True)
+    total_1V = torch.logaddexp(logp_RV.gather(0, most_1V), rest_1V)
+    others_RV = total_1V + torch.log1p(-(logp_RV - total_1V).exp())
+    return logp_RV - (others_RV.scatter(0, most_1V, rest_1V) - math.log(len(logp_RV) - 1))
 
 
 @dataclass(frozen=True)
