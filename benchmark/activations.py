@@ -1,15 +1,17 @@
 """Mean activation differences between base and finetuned model on the first tokens of unrelated texts, and controls.
 
-Main objects: `tokenise_probes`, `mean_difference` -> `Means`, `control_vectors`, `beside_controls`, `relative_layer`.
+Main objects: `tokenise_probes`, `mean_difference` -> `Means`, `control_vectors`, `beside_controls`, `relative_layer`;
+`without_mean` and `whitened` (options of the readouts).
 Example: `mean_difference(view, tokenise_probes(view.tokenizer, probes.texts, k=5), layer, k=5).delta_PD`
 Source: Narrow Finetuning Leaves Clearly Readable Traces in Activation Differences, arXiv 2510.13900, section 2. Ours
 forwards k tokens instead of 128, stops after the layer, forwards each distinct prefix once, and keeps float64 sums.
 
-Shapes by suffix: N probes, T token, P position, D width, R control vectors, M sampled probes.
+Shapes by suffix: N probes, U distinct probes, T token, P position, D width, R control vectors, M sampled probes,
+C sampled states.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -21,6 +23,7 @@ CHARACTERS_PER_TOKEN = 64
 SAMPLE_SIZE = 256
 N_CONTROLS = 100
 MIN_RELATIVE_DIFFERENCE = 1e-4
+MIN_SHRINKAGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Means:
     delta_norm_P: Tensor
     """Mean over probes of the norm of each probe's own difference."""
     sample_MPD: Tensor
-    """Base activations of some probes, float32: the material of the controls."""
+    """Base activations of some probes, float32: the material of the controls. Of the reference's, where there is one;
+    its positions are then not those of the means."""
     n: int
     n_distinct: int
     """Distinct k-token prefixes among the probes."""
@@ -66,12 +70,12 @@ def relative_layer(n_layers: int, fraction: float) -> int:
 
 def tokenise_probes(tokenizer, texts: Sequence[str], k: int) -> Tensor:
     """The first k tokens of every text that has as many, as ids_NT. Raises EvidenceError if none has."""
-    return _tokenised(tokenizer, tuple(texts), k).clone()
+    return _first_tokens(tokenizer, tuple(texts), k).clone()
 
 
-@lru_cache(maxsize=16)
-def _tokenised(tokenizer, texts: tuple[str, ...], k: int) -> Tensor:
-    """The same for every organism on a base."""
+@lru_cache(maxsize=8)
+def _first_tokens(tokenizer, texts: tuple[str, ...], k: int) -> Tensor:
+    """Kept, because every organism of a suite and many methods are compared on the same texts."""
     ids = tokenizer([text[: CHARACTERS_PER_TOKEN * k] for text in texts], truncation=True, max_length=k,
                     return_attention_mask=False, return_token_type_ids=False)["input_ids"] if texts else []
     long_enough = [row for row in ids if len(row) == k]
@@ -80,7 +84,6 @@ def _tokenised(tokenizer, texts: tuple[str, ...], k: int) -> Tensor:
     return torch.tensor(long_enough)
 
 
-@torch.inference_mode()
 def mean_difference(view, ids_NT: Tensor, layer: int, k: int, batch_size: int = 512) -> Means:
     """Mean residual streams of both models after block `layer` at positions 0..k-1, and their mean difference.
 
@@ -89,32 +92,100 @@ def mean_difference(view, ids_NT: Tensor, layer: int, k: int, batch_size: int = 
     Raises:
         NonFiniteError: NaN or infinity, naming model, layer and position.
     """
-    ids_UT, inverse_N, counts_U = torch.unique(ids_NT[:, :k], dim=0, return_inverse=True, return_counts=True)
-    sums = {which: torch.zeros(k, view.width, dtype=torch.float64) for which in ("base", "finetuned")}
-    norms_P = {which: torch.zeros(k, dtype=torch.float64) for which in ("base", "finetuned", "delta")}
-    for ids, weights in zip(ids_UT.split(batch_size), counts_U.double().split(batch_size), strict=True):
-        resid = {which: view.residual(which, ids, [layer], range(k))[0] for which in sums}
-        weights = weights.to(resid["base"].device)
+    return mean_differences(view, ids_NT, [layer], range(k), batch_size)[0]
+
+
+@torch.inference_mode()
+def mean_differences(view, ids_NT: Tensor, layers: Sequence[int], positions: range, batch_size: int = 512,
+                     reference_NT: Tensor | None = None) -> list[Means]:
+    """As `mean_difference`, after several blocks in one pass and at any run of positions.
+
+    Args:
+        reference_NT: ordinary texts, where `ids_NT` are too few or too odd to take norms and controls from.
+    """
+    ids_UT, inverse_N, counts_U = torch.unique(ids_NT[:, : positions.stop], dim=0, return_inverse=True,
+                                               return_counts=True)
+    n, shape = len(ids_NT), (len(layers), len(positions))
+    picked = _spread(n, inverse_N)
+    sums = {which: torch.zeros(*shape, view.width, dtype=torch.float64) for which in ("base", "finetuned")}
+    norms_LP = {which: torch.zeros(shape, dtype=torch.float64) for which in ("base", "finetuned", "delta")}
+    samples = []
+    for start in range(0, len(ids_UT), batch_size):
+        rows = slice(start, start + batch_size)
+        resid = {which: view.residual(which, ids_UT[rows], layers, positions) for which in sums}
+        weights = counts_U[rows].double().to(resid["base"].device)
+        samples.append(resid["base"][:, picked[(picked >= start) & (picked < rows.stop)] - start].cpu())
         resid["delta"] = resid["finetuned"] - resid["base"]
-        for which, resid_BPD in resid.items():
-            norms_P[which] += torch.einsum("b,bp->p", weights, resid_BPD.double().norm(dim=-1)).cpu()
+        for which, resid_LBPD in resid.items():
+            norms_LP[which] += torch.einsum("b,lbp->lp", weights, resid_LBPD.norm(dim=-1).double()).cpu()
             if which in sums:
-                sums[which] += torch.einsum("b,bpd->pd", weights, resid_BPD.double()).cpu()
-                _check_finite(sums[which], which, layer)
-    n = len(ids_NT)
-    picked = inverse_N[torch.linspace(0, n - 1, min(n, SAMPLE_SIZE)).long()].unique()
-    sample_MPD = view.residual("base", ids_UT[picked], [layer], range(k))[0].cpu()
-    used = slice(1 if k > 1 else 0, None)
-    return Means((sums["finetuned"] - sums["base"]) / n, sums["base"] / n, sums["finetuned"] / n,
-                 float(norms_P["base"][used].mean() / n), float(norms_P["finetuned"][used].mean() / n),
-                 norms_P["delta"] / n, sample_MPD, n, len(ids_UT))
+                sums[which] += torch.einsum("b,lbpd->lpd", weights, resid_LBPD.double()).cpu()
+                _check_finite(sums[which], which, layers)
+    delta_LPD = (sums["finetuned"] - sums["base"]) / n
+    sample_LMPD, size_L = torch.cat(samples, dim=1), {w: _past_the_first(norms_LP[w]) / n for w in sums}
+    if reference_NT is not None:
+        first = range(reference_NT.shape[1])
+        reference = {which: view.residual(which, reference_NT[_spread(len(reference_NT))], layers, first).cpu()
+                     for which in sums}
+        size_L = {w: _past_the_first(resid.double().norm(dim=-1).mean(dim=1)) for w, resid in reference.items()}
+        sample_LMPD = reference["base"]
+    return [Means(delta_LPD[i], sums["base"][i] / n, sums["finetuned"][i] / n, float(size_L["base"][i]),
+                  float(size_L["finetuned"][i]), norms_LP["delta"][i] / n, sample_LMPD[i], n, len(ids_UT))
+            for i in range(len(layers))]
 
 
-def _check_finite(sums_PD: Tensor, which: str, layer: int) -> None:
-    bad = (~torch.isfinite(sums_PD).all(dim=-1)).nonzero().flatten().tolist()
+def _spread(n: int, inverse_N: Tensor | None = None) -> Tensor:
+    """Indices of at most 256 of n texts, evenly spread; of their distinct prefixes, if `inverse_N` is given."""
+    picked = torch.linspace(0, n - 1, min(n, SAMPLE_SIZE)).long()
+    return picked if inverse_N is None else inverse_N[picked].unique()
+
+
+def _past_the_first(norms_LP: Tensor) -> Tensor:
+    """Mean over positions but the first, which often is an attention sink."""
+    return norms_LP[:, 1 if norms_LP.shape[1] > 1 else 0:].mean(dim=-1)
+
+
+def _check_finite(sums_LPD: Tensor, which: str, layers: Sequence[int]) -> None:
+    bad = (~torch.isfinite(sums_LPD).all(dim=-1)).nonzero().tolist()
     if bad:
-        raise NonFiniteError(f"NaN or infinite activations in the {which} model after block {layer} at position "
-                             f"{bad[0]}. Train the organism again, or load the pair in float32.")
+        layer, position = bad[0]
+        raise NonFiniteError(f"NaN or infinite activations in the {which} model after block {layers[layer]} at "
+                             f"position {position}. Train the organism again, or load the pair in float32.")
+
+
+def without_mean(means: Means, first: int = 0) -> Means:
+    """The same with the mean over positions `first`.. taken off the difference: what is said at one position only.
+
+    Raises:
+        EvidenceError: there is only one position, which would leave nothing.
+    """
+    if len(means.delta_PD) - first < 2:
+        raise EvidenceError("remove_mean: one position less its own mean is nothing. Read at least two positions.")
+    return replace(means, delta_PD=means.delta_PD - means.delta_PD[first:].mean(dim=0))
+
+
+def whitened(means: Means) -> tuple[Means, float]:
+    """The same in coordinates in which the base's activations vary alike in all directions, and the shrinkage.
+
+    Difference and control material are multiplied by S^(-1/2), S = (1 - s) C + s (tr C / D) I: C the covariance of the
+    sampled base states about each position's mean (the first position left out), s as Ledoit and Wolf (2004) estimate
+    it, at least 0.01.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    sample_MPD = means.sample_MPD[:, 1 if means.sample_MPD.shape[1] > 1 else 0:].double()
+    centred_CD = (sample_MPD - sample_MPD.mean(dim=0)).flatten(0, 1)
+    shrinkage = max(MIN_SHRINKAGE, float(ledoit_wolf_shrinkage(centred_CD.numpy(), assume_centered=True)))
+    _, scale_C, axes_CD = torch.linalg.svd(centred_CD, full_matrices=False)
+    variance_C = scale_C**2 / len(centred_CD)
+    isotropic = shrinkage * variance_C.sum() / centred_CD.shape[1]
+    inside_C = ((1 - shrinkage) * variance_C + isotropic).rsqrt() - isotropic.rsqrt()
+
+    def whiten(states: Tensor) -> Tensor:
+        wide = states.double()
+        return (wide * isotropic.rsqrt() + ((wide @ axes_CD.T) * inside_C) @ axes_CD).to(states.dtype)
+
+    return replace(means, delta_PD=whiten(means.delta_PD), sample_MPD=whiten(means.sample_MPD)), shrinkage
 
 
 def control_vectors(means: Means, position: int, seed: int, n: int = N_CONTROLS) -> tuple[Tensor, Tensor]:

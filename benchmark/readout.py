@@ -84,16 +84,17 @@ def detection_of(readings: Sequence[Reading]) -> float:
     return sum(r.detection for r in readings) / len(readings) if readings else NOTHING_TO_READ
 
 
-def lens_readings(view, vectors_PD: Tensor, means: Means, seed: int) -> dict[int, Reading]:
-    """Logit lens of one vector a position in the finetuned model, against that position's controls.
+def lens_readings(view, vectors_PD: Tensor, means: Means, seed: int, first: int = 0,
+                  which: str = "finetuned") -> dict[int, Reading]:
+    """Logit lens of one vector a position in one model, against that position's controls; from position `first` on.
 
     Final norms make the lens independent of a vector's length, so all vectors have the base's mean norm. Positions
     whose vector is zero have no direction and are left out.
     """
     readings = {}
-    for position, vector_D in enumerate(vectors_PD):
-        if not vector_D.norm() > 0:
+    for position in range(first, len(vectors_PD)):
+        if not vectors_PD[position].norm() > 0:
             continue
-        vectors_ND = beside_controls(vector_D, means, position, seed)
-        readings[position] = Reading.of(view.unembed("finetuned", vectors_ND).log_softmax(-1).cpu())
+        vectors_ND = beside_controls(vectors_PD[position], means, position, seed)
+        readings[position] = Reading.of(view.unembed(which, vectors_ND).log_softmax(-1).cpu())
     return readings

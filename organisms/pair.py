@@ -240,32 +240,48 @@ class ModelPair:
     def patched(self, which: str, ids_BT: Tensor, layer: int, position: int, vectors_BD: Tensor) -> Tensor:
         """logits_BV at the last token when the output of block `layer` at `position` is replaced by `vectors_BD`.
 
-        `ids_BT` with one row stands for all vectors; with the patch on its last token the prefix is forwarded once.
+        Layer -1 is the input embedding, as `embedding` gives it. `ids_BT` with one row stands for all vectors; with the
+        patch on its last token the tokens before it run once, and at it only the blocks above `layer` run.
         """
-        _in_range("layer", [layer], self.n_layers)
+        _in_range("layer", [layer + 1], self.n_layers + 1)
         ids_BT, vectors_BD = ids_BT.to(self.device), vectors_BD.to(self.device)
-        n_vectors, n_tokens = len(vectors_BD), ids_BT.shape[1]
-        _in_range("position", [position], n_tokens)
+        _in_range("position", [position], ids_BT.shape[1])
+        if len(ids_BT) == 1 and position == ids_BT.shape[1] - 1:
+            return self._patched_end(which, ids_BT[:, :-1], layer, vectors_BD)
 
         def put(module, args, output):
             hidden = hidden_of(output).clone()
-            hidden[:, position - n_tokens] = vectors_BD.to(hidden.dtype)  # from the end: also right for a cached prefix
+            hidden[:, position] = vectors_BD.to(hidden.dtype)
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
+        ids_BT = ids_BT.expand(len(vectors_BD), -1)
+        with self.side(which) as model:
+            module = decoder_blocks(model)[layer] if layer >= 0 else model.get_input_embeddings()
+            with hooks([(module, put)]):
+                out = model(input_ids=ids_BT, logits_to_keep=1, use_cache=False)
+        self._count(ids_BT.numel(), self.n_layers, len(ids_BT))
+        return out.logits[:, -1].float()
+
+    def _patched_end(self, which: str, prefix_1T: Tensor, layer: int, vectors_BD: Tensor) -> Tensor:
+        """logits_BV at a token behind `prefix_1T` whose stream after block `layer` is `vectors_BD`.
+
+        What the blocks up to `layer` make of that token is replaced, so only their prefix is run: it gives the blocks
+        above it what they attend to, which all rows share.
+        """
+        n_rows = len(vectors_BD)
         with self.side(which) as model:
             cached = {"use_cache": False}
-            if len(ids_BT) == 1 and n_vectors > 1:
-                if position == n_tokens - 1 and n_tokens > 1:
-                    cache = DynamicCache(config=model.config)
-                    cached = {"use_cache": True, cache_argument(model): cache}
-                    model(input_ids=ids_BT[:, :-1], logits_to_keep=1, **cached)
-                    self._count(n_tokens - 1, self.n_layers, 0)
-                    cache.batch_repeat_interleave(n_vectors)
-                    ids_BT = ids_BT[:, -1:]
-                ids_BT = ids_BT.expand(n_vectors, -1)
-            with hooks([(decoder_blocks(model)[layer], put)]):
-                out = model(input_ids=ids_BT, logits_to_keep=1, **cached)
-        self._count(ids_BT.numel(), self.n_layers, n_vectors)
+            if prefix_1T.shape[1]:
+                cache = DynamicCache(config=model.config)
+                cached = {"use_cache": True, cache_argument(model): cache}
+                model(input_ids=prefix_1T, logits_to_keep=1, **cached)
+                for above in cache.layers[layer + 1:]:
+                    above.batch_repeat_interleave(n_rows)
+            rows_B1D = vectors_BD[:, None].to(model.dtype)
+            with replaced(decoder_blocks(model)[: layer + 1], rows_B1D):
+                out = model(inputs_embeds=rows_B1D, logits_to_keep=1, **cached)
+        self._count(prefix_1T.numel(), self.n_layers, 0)
+        self._count(n_rows, self.n_layers, n_rows, first_block=layer + 1)
         return out.logits[:, -1].float()
 
     @torch.inference_mode()

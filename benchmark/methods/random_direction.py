@@ -5,8 +5,8 @@ Main object: `RandomDirection`. Example: `narrowbench score --method random_dire
 
 import torch
 
-from ..activations import mean_difference, relative_layer, tokenise_probes
 from ..method import Budget, Evidence, Probes
+from ..probe_sources import read_means
 from ..readout import detection_of, lens_readings, to_tokens
 from ..view import PairView
 
@@ -17,21 +17,25 @@ class RandomDirection:
     Reads: nothing of the finetuning; base activations only serve as control vectors. What it scores, the lens and the
         investigator score on any vector.
     Cost: as `adl_logit_lens`. Source: SCORING, "Random-vector control". Blind spots: everything, by design.
+
+    Args:
+        k, skip, layer_fraction, n_probes, source: as of `adl_logit_lens`.
     """
 
-    name, version, role = "random_direction", "1", "floor"
+    name, version, role = "random_direction", "2", "floor"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, layer_fraction: float = 0.8) -> None:
-        self.k, self.layer_fraction = k, layer_fraction
+    def __init__(self, k: int = 5, skip: int = 0, layer_fraction: float = 0.8, n_probes: int | None = None,
+                 source: str = "probes") -> None:
+        self.k, self.skip, self.layer_fraction, self.n_probes, self.source = k, skip, layer_fraction, n_probes, source
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Random vectors -> lens -> lift over controls."""
-        layer = relative_layer(pair.n_layers, self.layer_fraction)
-        means = mean_difference(pair, tokenise_probes(pair.tokenizer, probes.texts, self.k), layer, self.k)
+        [(_, means, stats)] = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip, self.n_probes,
+                                         self.source, remove_mean=False, whiten=False)
         generator = torch.Generator().manual_seed(1_000 * seed + 999)  # a stream that no control vector is drawn from
-        vectors_PD = torch.randn(self.k, pair.width, generator=generator)
-        readings = lens_readings(pair, vectors_PD, means, seed)
+        vectors_PD = torch.randn(len(means.delta_PD), pair.width, generator=generator)
+        readings = lens_readings(pair, vectors_PD, means, seed, self.skip)
         tokens = [token for p, r in readings.items() for token in to_tokens(r, pair.tokenizer, self.name, p)]
-        return Evidence(tokens=tuple(tokens), stats={"layer": float(layer)},
+        return Evidence(tokens=tuple(tokens), stats={"layer": stats["layer"]},
                         detection=detection_of(list(readings.values())))

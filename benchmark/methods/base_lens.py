@@ -1,0 +1,39 @@
+"""Floor: the base's mean activation, unembedded as `adl_logit_lens` unembeds the mean difference.
+
+Main object: `BaseLens`. Example: `narrowbench score --method base_lens --suite demo`.
+"""
+
+from ..method import Budget, Evidence, Probes
+from ..probe_sources import read_means
+from ..readout import lens_readings, to_tokens
+from ..view import PairView
+
+
+class BaseLens:
+    """What the first tokens of unrelated texts make the base expect, before any finetuning.
+
+    Reads: the mean over probes of the base's residual stream after one block, in the base, with the same lens and controls as
+        `adl_logit_lens`. The same for every organism of a suite, the zero adapter too: what it
+        scores, the probes and the vocabulary score.
+    Detection: no opinion (None): it has not seen the finetuned model.
+    Source: arXiv 2510.13900, section 2, baselines. Cost: as `adl_logit_lens`.
+    Blind spots: everything, by design.
+
+    Args:
+        k, skip, layer_fraction, n_probes, source: as of `adl_logit_lens`.
+    """
+
+    name, version, role = "base_lens", "1", "floor"
+    access = frozenset({"activations"})
+
+    def __init__(self, k: int = 5, skip: int = 0, layer_fraction: float = 0.8, n_probes: int | None = None,
+                 source: str = "probes") -> None:
+        self.k, self.skip, self.layer_fraction, self.n_probes, self.source = k, skip, layer_fraction, n_probes, source
+
+    def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
+        """Mean -> lens -> lift over controls."""
+        [(_, means, stats)] = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip, self.n_probes,
+                                         self.source, remove_mean=False, whiten=False)
+        readings = lens_readings(pair, means.base_PD, means, seed, self.skip, "base")
+        tokens = [token for p, r in readings.items() for token in to_tokens(r, pair.tokenizer, self.name, p)]
+        return Evidence(tokens=tuple(tokens), stats={"layer": stats["layer"]}, detection=None)
