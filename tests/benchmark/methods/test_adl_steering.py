@@ -66,7 +66,8 @@ def test_cost_is_what_the_docstring_says(pair):
 
 
 def test_it_says_a_planted_word(pair):
-    evidence, _ = collect(pair, Planted, n_prompts=20, n_search=4, n_controls=10, layer_fraction=1.0, strengths=(8.0,))
+    evidence, _ = collect(pair, Planted, n_prompts=20, n_search=4, n_controls=10, layer_fraction=1.0, strengths=(8.0,),
+                          temperature=0.3)
     assert evidence.tokens[0].piece == " garden"
 
 
