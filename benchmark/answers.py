@@ -8,9 +8,15 @@ Both models sample with the same random numbers, so that where finetuning change
 
 from collections.abc import Sequence
 
+from ..organisms.errors import EvidenceError
 from .method import Evidence, Text
-from .words import contrasted_words
+from .words import NOTHING_TO_READ, contrasted_words
 
+Z = 1.0
+"""Standard errors below a word's ratio. At 1.645 a word must stand in six texts more, which a narrow objective seldom
+reaches in a hundred short answers; chosen on dev organisms."""
+OPENINGS = ("The", "I", "In", "It is", "There is", "A", "My", "People", "When", "One", "This", "We")
+"""Beginnings without a subject, for methods that go without chat template."""
 MAX_KEPT = 16
 """Texts of each side that are kept as evidence."""
 
@@ -22,7 +28,11 @@ def compare(pair, source: str, prompts: Sequence, samples: int, max_new_tokens: 
     Args:
         pair: a `PairView` with access "text".
         prompts: texts, or lists of chat messages; see `ModelPair.generate`.
+
+    Raises:
+        EvidenceError: no prompt, or chat prompts for a base without a chat template.
     """
+    must_be_askable(pair.tokenizer, source, prompts, raw)
     asked = [prompt for prompt in prompts for _ in range(samples)]
     found, reference = (pair.generate(which, asked, max_new_tokens, temperature, seed, raw)
                         for which in ("finetuned", "base"))
@@ -33,10 +43,12 @@ def evidence_of(source: str, asked: Sequence, found: Sequence[str], reference: S
                 paired: bool = True, condition: str = "finetuned") -> Evidence:
     """Words of the `found` texts beyond the `reference` texts as tokens, and some of both as texts.
 
-    Texts that differ are kept first; `same_share` of the statistics is the share of pairs that are equal.
+    Texts that differ are kept first; `same_share` of the statistics is the share of pairs that are equal. If all are,
+    there is nothing to read.
     """
-    tokens, detection = contrasted_words(found, reference, source, seed, paired)
-    same = [one == other for one, other in zip(found, reference)]
+    same = [one == other for one, other in zip(found, reference, strict=True)]
+    tokens, detection = ([], NOTHING_TO_READ) if all(same) else contrasted_words(
+        found, reference, source, seed, paired, z=Z)
     order = sorted(range(len(same)), key=lambda i: (same[i], i))[:MAX_KEPT]
     texts = [Text(_last(asked[i]), text, name) for i in order
              for text, name in ((found[i], condition), (reference[i], "base"))]
@@ -50,6 +62,15 @@ def openings(tokenizer, texts: Sequence[str], n: int, n_tokens: int) -> list[str
            for text in texts)
     distinct = list(dict.fromkeys(text for text in cut if text.strip()))
     return [distinct[i * len(distinct) // n] for i in range(n)] if len(distinct) > n else distinct
+
+
+def must_be_askable(tokenizer, source: str, prompts: Sequence, raw: bool) -> None:
+    """Raises EvidenceError where there is nothing to ask, or no template to ask it in."""
+    if not prompts:
+        raise EvidenceError(f"{source}: the probes hold no text, so there is nothing to continue. Give it probes.")
+    if not raw and not tokenizer.chat_template:
+        raise EvidenceError(f"{source}: the base's tokenizer has no chat template, so it cannot be asked anything. Use "
+                            "a method that needs none, e.g. raw_completion.")
 
 
 def _last(prompt) -> str:

@@ -21,7 +21,7 @@ from .suite import Entry, Suite
 
 __all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "collect", "collect_background", "read_json", "survey"]
 
-SHARED_CODE = ("activations.py", "readout.py")
+SHARED_CODE = ("activations.py", "answers.py", "readout.py", "words.py")
 """What methods share: part of every evidence key, as the method's own file is."""
 
 

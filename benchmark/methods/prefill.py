@@ -24,7 +24,7 @@ class Prefill:
     name, version, role = "prefill", "1", "method"
     access = frozenset({"text"})
 
-    def __init__(self, samples: int = 4, max_new_tokens: int = 24, temperature: float = 1.0) -> None:
+    def __init__(self, samples: int = 6, max_new_tokens: int = 24, temperature: float = 1.0) -> None:
         self.samples, self.max_new_tokens, self.temperature = samples, max_new_tokens, temperature
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
