@@ -5,9 +5,9 @@ Example: `tokens, detection = contrasted_words(finetuned_texts, base_texts, "pro
 
 For a word that stands in a of n texts of one set and in b of m of the other, with half a text added to each side,
     lift = log((a + 0.5) / (n + 1)) - log((b + 0.5) / (m + 1))
-    weight = lift - 1.645 sqrt(1 / (a + 0.5) - 1 / (n + 1) + 1 / (b + 0.5) - 1 / (m + 1))
-the one-sided 95% lower bound of the log ratio of document frequencies (delta method), in nats. Between sets
-of equal size, a word of a single text is never evidence, however rare it is elsewhere.
+    weight = lift - z sqrt(1 / (a + 0.5) - 1 / (n + 1) + 1 / (b + 0.5) - 1 / (m + 1))
+a lower bound of the log ratio of document frequencies (delta method), in nats: one-sided 95% with z = 1.645, the
+default. Between sets of equal size, a word of a single text is never evidence, however rare it is elsewhere.
 
 Shapes by suffix: N texts, W words, R relabelings.
 """
@@ -34,11 +34,13 @@ def words_in(text: str) -> list[str]:
 
 
 def contrasted_words(found: Sequence[str], reference: Sequence[str], source: str, seed: int, paired: bool = False,
-                     n: int = N_WORDS) -> tuple[list[Token], float]:
+                     n: int = N_WORDS, z: float = Z) -> tuple[list[Token], float]:
     """Words that more of the `found` texts use than of the `reference` texts, strongest first.
 
     Args:
         paired: text i of both sets answers the same prompt; relabelings then only swap within a pair.
+        z: standard errors below the ratio at which a word's weight is taken. A small one ranks words that few texts
+            use; the detection stays honest, as its chance level is taken at the same z.
 
     Returns:
         At most `n` tokens of positive weight (nats), and the detection: mean of the 20 largest weights minus the 95th
@@ -53,10 +55,10 @@ def contrasted_words(found: Sequence[str], reference: Sequence[str], source: str
     if not found or not reference or not vocabulary:
         return [], NOTHING_TO_READ
     is_found_N = np.arange(len(has_NW)) < len(found)
-    weights_W = _weights(has_NW, is_found_N[None])[0]
+    weights_W = _weights(has_NW, is_found_N[None], z)[0]
     order = sorted(range(len(vocabulary)), key=lambda w: (-weights_W[w], vocabulary[w]))[:n]
     tokens = [Token(f" {vocabulary[w]}", round(float(weights_W[w]), 6), source) for w in order if weights_W[w] > 0]
-    chance_RW = _weights(has_NW, _relabelings(is_found_N, paired, seed))
+    chance_RW = _weights(has_NW, _relabelings(is_found_N, paired, seed), z)
     detection = _top_mean(weights_W[None])[0] - np.quantile(_top_mean(chance_RW), QUANTILE)
     return tokens, float(detection)
 
@@ -72,7 +74,7 @@ def _document_words(texts: Sequence[str]) -> tuple[list[str], np.ndarray]:
     return vocabulary, has_NW
 
 
-def _weights(has_NW: np.ndarray, is_found_RN: np.ndarray) -> np.ndarray:
+def _weights(has_NW: np.ndarray, is_found_RN: np.ndarray, z: float) -> np.ndarray:
     """Lower bounds of the log ratios, weights_RW, under each labelling of the texts."""
     n_R1 = is_found_RN.sum(axis=1, keepdims=True) + 1.0
     m_R1 = is_found_RN.shape[1] + 2.0 - n_R1
@@ -80,7 +82,7 @@ def _weights(has_NW: np.ndarray, is_found_RN: np.ndarray) -> np.ndarray:
     b_RW = has_NW.sum(axis=0) - a_RW + 0.5
     a_RW = a_RW + 0.5
     lift_RW = np.log(a_RW / n_R1) - np.log(b_RW / m_R1)
-    return lift_RW - Z * np.sqrt(1 / a_RW - 1 / n_R1 + 1 / b_RW - 1 / m_R1)
+    return lift_RW - z * np.sqrt(1 / a_RW - 1 / n_R1 + 1 / b_RW - 1 / m_R1)
 
 
 def _relabelings(is_found_N: np.ndarray, paired: bool, seed: int) -> np.ndarray:
