@@ -15,6 +15,7 @@ from narrowbench.benchmark.view import PairView
 from narrowbench.graders.recovery import recovery
 from narrowbench.organisms.errors import EvidenceError
 from narrowbench.organisms.pair import ModelPair
+from narrowbench.organisms.store import Store
 
 PROBES = Probes(("The house is small and large", "A river is cold and wide", "My garden is new and large"))
 
@@ -79,18 +80,19 @@ def test_no_exchange_where_one_unit_has_more_than_half():
         strangers(["a"], 0)
 
 
-def test_shuffled_evidence_is_what_the_lens_finds_on_a_stranger(make_suite, tiny_store, tmp_path):
-    from narrowbench.benchmark.run import grow
-
+def test_shuffled_evidence_is_what_the_lens_finds_on_a_stranger(make_suite, make_adapter, tmp_path):
     suite = load_suite(make_suite(tmp_path / "s", organisms=[
         {"organism": name} for name in ("my-cake", "my-cake-twin", "my-gold", "my-gold-twin")]))
-    organisms = grow(suite, tiny_store, progress=False)
+    store = Store(tmp_path / "store")
+    organisms = {entry.sample_id: store.save("organism", store.key("organism", {"seed": seed}, {}), {"seed": seed}, {},
+                                             lambda folder, seed=seed: make_adapter(folder, seed=seed))
+                 for seed, entry in enumerate(suite.entries, start=11)}
     found = {}
     for name in ("shuffled_evidence", "adl_logit_lens"):
         method, sha256 = load_method(name)
-        collect(suite, method, survey(suite, method, sha256, 0, tiny_store, organisms).cells, 0, tiny_store)
-        cells = survey(suite, method, sha256, 0, tiny_store, organisms).cells
-        assert all(cell.organism.digest == organisms[cell.entry.sample_id].digest for cell in cells)
+        collect(suite, method, survey(suite, method, sha256, 0, store, organisms).cells, 0, store)
+        cells = survey(suite, method, sha256, 0, store, organisms).cells
+        assert all(cell.organism is organisms[cell.entry.sample_id] for cell in cells)
         found[name] = {cell.entry.spec.id: read_json(cell.evidence.path / EVIDENCE)["payload"] for cell in cells}
     shuffled, lens = found["shuffled_evidence"], found["adl_logit_lens"]
     for unit, other in (("my-cake", "my-gold"), ("my-gold", "my-cake")):
