@@ -38,7 +38,7 @@ class PcaDiff:
     name, version, role = "pca_diff", "1", "method"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, layer_fraction: float = 0.8, n_components: int = 2, n_probes: int = 1_000,
+    def __init__(self, k: int = 5, layer_fraction: float = 0.5, n_components: int = 2, n_probes: int = 500,
                  centred: bool = True) -> None:
         self.k, self.layer_fraction, self.n_components = k, layer_fraction, n_components
         self.n_probes, self.centred = n_probes, centred

@@ -66,7 +66,8 @@ class WeightSvd:
                 n = min(self.n_vectors, int(kept.sum()))
                 written += [(f"{_short(module)}_{i + 1}", u_DS[:, i]) for i in range(n)]
         if not written:
-            return Evidence(stats={"n_modules": float(len(modules))}, detection=NOTHING_TO_READ if modules and not all_ND else None)
+            nothing = NOTHING_TO_READ if modules and not all_ND else None
+            return Evidence(stats={"n_modules": float(len(modules))}, detection=nothing)
         vectors_ND = torch.stack([vector for _, vector in written])
         readings = self._read(pair, torch.cat([vectors_ND, -vectors_ND]), seed)
         names = [f"{name}{sign}" for sign in "+-" for name, _ in written]
