@@ -98,9 +98,9 @@ class Collector:
         from ..organisms.pair import ModelPair
 
         if self._pair is None:
-            self._pair = ModelPair.load(self.base, cell.organism.path, device=self.device)
+            self._pair = ModelPair.load(self.base, cell.attached.path, device=self.device)
         else:
-            self._pair.attach(cell.organism.path)
+            self._pair.attach(cell.attached.path)
 
     def forget(self) -> None:
         """Lets the base go: after a failure nobody knows in which state a method left it."""
@@ -115,8 +115,8 @@ class Collector:
         """
         from .view import PairView
 
-        view = PairView(self._pair, method.access, suite.budget, reference=_reference(method, cell),
-                        shared=self.shared.of(cell.organism.digest))
+        view = PairView(self._pair, method.access, suite.budget, reference=_reference(suite, method, cell, self.store),
+                        shared=self.shared.of(cell.attached.digest))
         with own_randomness(seed):
             found = method.collect(view, suite.probes, suite.budget, seed)
         view.check_budget()
@@ -230,15 +230,18 @@ def _track(cells: Sequence["Reading"], title: str, show: bool) -> Iterator["Read
             bar.advance(line)
 
 
-def _reference(method: Method, cell: "Reading"):
-    """The answers, for ceilings only."""
-    from ..organisms.families import rows
+def _reference(suite: Suite, method: Method, cell: "Reading", store: Store):
+    """The answers, for ceilings only. Rows that a model must write first (lists of numbers) are left out."""
+    from ..organisms.data import training_data
+    from ..organisms.families import family
     from .view import Reference
 
     if not method.access & CEILING_ACCESS:
         return None
-    spec = cell.entry.spec
-    return Reference(spec, tuple(rows(spec, cell.entry.train_seed)) if "data" in method.access else ())
+    spec, rows = cell.entry.spec, []
+    if "data" in method.access and not (spec.recipe.data == "world" and hasattr(family(spec.family), "data")):
+        rows = training_data(spec, suite.base, cell.entry.train_seed, store).rows()
+    return Reference(spec, tuple(rows))
 
 
 def collect_background(suite: Suite, store: Store, device: str = "cpu") -> Artefact:

@@ -18,6 +18,7 @@ from ..organisms.store import Artefact, Store, sha256_file
 from .collecting import (BACKGROUND, CEILING_ACCESS, EVIDENCE, FAILURE, background_key, collect, collect_background,
                          settings_of)
 from .method import Evidence, Method
+from .strangers import strangers
 from .suite import Entry, Suite
 
 __all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "collect", "collect_background", "read_json", "survey"]
@@ -38,6 +39,13 @@ class Reading:
     evidence: Artefact | None
     failure: str = ""
     """Why the last try to collect failed; empty if none did."""
+    stranger: Artefact | None = None
+    """Another organism of the suite, for a method that reads one in this one's place (`shuffled_evidence`)."""
+
+    @property
+    def attached(self) -> Artefact | None:
+        """The organism that the method is given."""
+        return self.stranger or self.organism
 
     @property
     def ready(self) -> bool:
@@ -94,21 +102,26 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
                           "only ceilings (`role = \"ceiling\"`, never ranked) may have. Take it out of `access`.")
     base = base_digest(suite.base)
     shared = digest_of([sha256_file(Path(__file__).parent / name) for name in SHARED_CODE])
+    entries = suite.shown_to(method.access)
+    trained = [organisms[entry.sample_id] if organisms is not None else find_trained(
+        entry.spec, suite.base, entry.train_seed, store) for entry in entries]
+    attached = trained
+    if getattr(method, "reads_stranger", False):
+        attached = [trained[i] for i in strangers([entry.spec.unit or entry.spec.id for entry in entries], seed)]
     cells = []
-    for entry in suite.shown_to(method.access):
-        organism = organisms[entry.sample_id] if organisms is not None else find_trained(
-            entry.spec, suite.base, entry.train_seed, store)
-        if organism is None:
-            cells.append(Reading(entry, None, {}, {}, None, None))
+    for entry, organism, given in zip(entries, trained, attached, strict=True):
+        if organism is None or given is None:
+            cells.append(Reading(entry, organism, {}, {}, None, None))
             continue
         config = {"method": method.name, "version": method.version, "settings": settings_of(method), "seed": seed,
                   "budget": asdict(suite.budget)}
-        inputs = {"method": source_sha256, "organism": organism.digest, "base": base, "probes": suite.probes.digest,
+        inputs = {"method": source_sha256, "organism": given.digest, "base": base, "probes": suite.probes.digest,
                   "shared": shared}
         key = store.key("evidence", config, inputs)
         evidence = store.find("evidence", key)
         note = store.root / "work" / "evidence" / key / FAILURE
         failure = read_json(note)["error"] if evidence is None and note.is_file() else ""
-        cells.append(Reading(entry, organism, config, inputs, key, evidence, failure))
+        stranger = given if given is not organism else None
+        cells.append(Reading(entry, organism, config, inputs, key, evidence, failure, stranger))
     config, inputs = background_key(suite, base)
     return Survey(tuple(cells), store.find("background", store.key("background", config, inputs)))

@@ -95,8 +95,8 @@ class PairView:
         return self._charged(self._pair.patched(which, ids_BT, layer, position, vectors_BD))
 
     def unembed(self, which: str, v_ND: Tensor) -> Tensor:
-        """Logit lens logits_NV of residual vectors; needs access "activations"."""
-        self._need("unembed", "activations")
+        """Logit lens logits_NV of residual vectors; needs access "activations" or "weights"."""
+        self._need("unembed", "activations", "weights")
         return self._charged(self._pair.unembed(which, v_ND))
 
     def embedding(self, ids: Tensor) -> Tensor:
