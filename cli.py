@@ -7,6 +7,7 @@ Example: `narrowbench demo`; `narrowbench score --method adl_logit_lens --suite 
 import json
 import os
 import sys
+import time
 import warnings
 from dataclasses import asdict
 from enum import StrEnum
@@ -112,30 +113,43 @@ def _train_suite(suite: str, regrow: bool, workers: int, store, dry_run: bool, a
 
 
 @app.command()
-def score(method: Annotated[str, typer.Option("--method", "-m", help="Name, path/file.py:Class or pkg.mod:Class.")],
+def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name, path/file.py:Class or pkg.mod:Class; "
+                                                    "repeatable; `all` = all that are built in.")],
           suite: SuiteName = "demo",
           investigator: Annotated[str, typer.Option("--investigator", help="Who reads the evidence.")] = "reader",
           log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
           workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
           as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Score a diffing method on a suite; prints a table and the path of the log."""
+    """Score diffing methods on a suite; prints a table (of several methods: a summary) and the paths of the logs."""
     from .benchmark import run, table
+    from .benchmark.method import methods
 
+    names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
     if dry_run:
-        steps = run.plan(method, suite, seed, store_at(home))
-        return show({"method": method, "suite": suite, "organisms": steps}, True) if as_json else \
-            show_tables([table.plan_table(f"{method} on {suite}: a dry run", steps)])
-    result = run.score(method, suite, investigator, seed, store_at(home), log_dir, device, progress=not quiet,
-                       workers=workers or None)
+        plans = {name: run.plan(name, suite, seed, store_at(home)) for name in names}
+        told = [{"method": name, "suite": suite, "organisms": steps} for name, steps in plans.items()]
+        return show(told if len(told) > 1 else told[0], True) if as_json else show_tables(
+            [table.plan_table(f"{name} on {suite}: a dry run", steps) for name, steps in plans.items()])
+    results = []
+    for name in names:
+        started_s = time.monotonic()
+        results.append(run.score(name, suite, investigator, seed, store_at(home), log_dir, device,
+                                 progress=not quiet, workers=workers or None))
+        if len(names) > 1 and not quiet:
+            note(f"{name}: {'reused' if results[-1].reused else 'scored'} in {time.monotonic() - started_s:.0f} s", "")
     if as_json:
-        return show(result.to_dict(), True)
-    title = f"{result.method} on {result.suite}, read by {result.investigator}"
-    show_tables([table.score_table(title, list(result.rows))])
-    for line in result.warnings:
+        return show([result.to_dict() for result in results] if len(results) > 1 else results[0].to_dict(), True)
+    if len(results) > 1:
+        show_tables([table.summary_table(results)])
+    else:
+        show_tables([table.score_table(f"{one.method} on {one.suite}, read by {one.investigator}", list(one.rows))
+                     for one in results])
+    for line in dict.fromkeys(line for result in results for line in result.warnings):
         note(f"log {line}", "yellow")
-    for line in result.failures:
-        note(f"failed {line} (scored as nothing recovered; the next run tries again)", "red")
-    typer.echo(f"log{' (reused)' if result.reused else ''}: {result.log}")
+    for result in results:
+        for line in result.failures:
+            note(f"failed {result.method}: {line} (scored as nothing recovered; the next run tries again)", "red")
+        typer.echo(f"log{' (reused)' if result.reused else ''}: {result.log}")
 
 
 @app.command()

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..organisms.shipped import is_shipped
 from ..organisms.store import Store
 from . import run as runner
 from .suite import load_suite
-from .table import PARTS, format_number, plan_table, score_table, stdout
+from .table import plan_table, score_table, stdout, summary_table
 
 SUITE = "demo"
 METHODS = ("prior", "random_direction", "adl_logit_lens", "adl_patchscope", "oracle")
@@ -58,17 +57,3 @@ def plan(seed: int = 0, store: Store | None = None, suite: str = SUITE,
          methods: Sequence[str] = METHODS) -> list[Table]:
     """What `run` would do: one table a method."""
     return [plan_table(f"{name} on {suite}: a dry run", runner.plan(name, suite, seed, store)) for name in methods]
-
-
-def summary_table(results: Sequence[runner.Result]) -> Table:
-    """Methods beside floor and ceiling: mean recovery and parts, and how many nulls each one flagged."""
-    table = Table(title="Recovery of the objective (chance 0, top 1)", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("method")
-    for name in (*PARTS, "nulls flagged"):
-        table.add_column(name, justify="right")
-    for result in sorted(results, key=lambda result: result.means["recovery"] or 0.0, reverse=True):
-        nulls = [row for row in result.rows if row.role == "null"]
-        flagged = sum(row.verdict == "objective" for row in nulls)
-        table.add_row(result.method, *(format_number(result.means[part]) for part in PARTS),
-                      f"{flagged} of {len(nulls)}")
-    return table

@@ -23,7 +23,8 @@ from .suite import Entry, Suite
 
 __all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "collect", "collect_background", "read_json", "survey"]
 
-SHARED_CODE = ("activations.py", "answers.py", "patchscope.py", "probe_sources.py", "readout.py", "words.py")
+SHARED_CODE = ("activations.py", "answers.py", "next_token.py", "patchscope.py", "probe_sources.py", "readout.py",
+               "words.py")
 """What methods share: part of every evidence key, as the method's own file is."""
 
 

@@ -1,12 +1,13 @@
 """What a person sees of a scored log: one row per organism, the mean over objectives and twins, and what went wrong.
 
-Main objects: `Row`, `rows_of`, `means_of`, `score_table`, `plan_table`, `stdout`.
+Main objects: `Row`, `rows_of`, `means_of`, `score_table`, `summary_table`, `plan_table`, `stdout`.
 Example: `stdout().print(score_table("prior on demo", rows_of(log)))`
 """
 
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from rich.table import Table
 from ..graders.claim import Claim
 
 if TYPE_CHECKING:
+    from .run import Result
     from inspect_ai.log import EvalLog  # takes a second to import, and most commands print tables without a log
 
 PARTS = ("recovery", "domain", "objective", "content")
@@ -104,6 +106,20 @@ def score_table(title: str, rows: list[Row]) -> Group:
     if left_out:
         note += f" Not in the mean, because training did not take or broke something: {', '.join(left_out)}."
     return Group(table, "First keywords:", words, "", note)
+
+
+def summary_table(results: "Sequence[Result]") -> Table:
+    """Methods beside floor and ceiling: mean recovery and parts, and how many nulls each one flagged."""
+    table = Table(title="Recovery of the objective (chance 0, top 1)", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("method")
+    for name in (*PARTS, "nulls flagged"):
+        table.add_column(name, justify="right")
+    for result in sorted(results, key=lambda result: result.means["recovery"] or 0.0, reverse=True):
+        nulls = [row for row in result.rows if row.role == "null"]
+        flagged = sum(row.verdict == "objective" for row in nulls)
+        table.add_row(result.method, *(format_number(result.means[part]) for part in PARTS),
+                      f"{flagged} of {len(nulls)}")
+    return table
 
 
 def plan_table(title: str, steps: list[dict[str, str]]) -> Table:

@@ -55,3 +55,11 @@ def test_list_gives_a_table_and_json(capfd, monkeypatch, what):
     assert code == 0 and names and len(set(names)) == len(names)
     _, table, _ = run(capfd, monkeypatch, "list", what)
     assert all(name[:6] in table for name in names)
+
+
+def test_several_methods_are_planned_at_once_and_named_once(capfd, monkeypatch, tmp_path):
+    args = ("-m", "prior", "-m", "oracle", "-m", "prior", "--dry-run", "--json", "--home", str(tmp_path))
+    code, out, _ = run(capfd, monkeypatch, "score", *args)
+    told = json.loads(out)
+    assert code == 0 and [plan["method"] for plan in told] == ["prior", "oracle"]
+    assert all(len(plan["organisms"]) == 8 for plan in told)
