@@ -176,6 +176,9 @@ def _read_cell(work: _Work) -> None:
     vars(method).update(work.state)
     try:
         collector.read(work.suite, method, work.cell, work.seed)
+    except SystemExit as error:  # answered at once, instead of by a process that takes its time to end
+        collector.forget()
+        raise EvidenceError(f"the method ended the program with code {error.code}") from error
     except Exception:
         collector.forget()
         raise
