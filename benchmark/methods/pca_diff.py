@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..activations import Means, beside_controls, mean_difference, relative_layer, tokenise_probes
 from ..method import Budget, Evidence, Probes
-from ..readout import Reading, detection_of, to_tokens
+from ..readout import NOTHING_TO_READ, Reading, to_tokens
 from ..view import PairView
 
 BATCH = 512
@@ -26,8 +26,8 @@ class PcaDiff:
         sign, so the side with more to say is read: the one whose 20 largest lifts stand higher over control vectors.
         Sources are `component_1`, `component_2`, ...; `centred=False` leaves the mean in, which then is most of the
         first component.
-    Detection: mean over components and positions of the lens's excess over controls, the better of two sides, less
-        `null_excess`, what trained nulls of the dev suite reach.
+    Detection: no opinion (None). On dev organisms the lens's excess over controls did not tell organisms from trained
+        nulls, whose components read as much (the numbers and units of their facts).
     Source: PCA of activation differences as in diffing-toolkit; asked for by readers of arXiv 2510.13900.
     Cost: 5 x k forward tokens a distinct probe prefix, of at most `n_probes`, through the blocks up to the layer;
         200 controls a position and 2 vectors a component unembedded.
@@ -53,14 +53,13 @@ class PcaDiff:
         difference_NPD = (sides[0] - sides[1]).double()
         if self.centred:
             difference_NPD = difference_NPD - difference_NPD.mean(dim=0)
-        tokens, readings, stats = [], [], {**means.stats(), "layer": float(layer)}
+        tokens, stats = [], {**means.stats(), "layer": float(layer)}
         for p in range(self.k):
             vectors_CD, share_C = components(difference_NPD[:, p], self.n_components, MIN_SHARE * means.norm_base**2)
             for c, reading in enumerate(self._read(pair, vectors_CD, means, p, seed), start=1):
                 tokens += to_tokens(reading, pair.tokenizer, f"component_{c}", p)
-                readings.append(reading)
                 stats[f"share_{c}_{p}"] = float(share_C[c - 1])
-        return Evidence(tuple(tokens), stats=stats, detection=detection_of(readings))
+        return Evidence(tuple(tokens), stats=stats, detection=None if tokens else NOTHING_TO_READ)
 
     def _read(self, pair: PairView, vectors_CD: Tensor, means: Means, position: int, seed: int) -> list[Reading]:
         """For each component the reading of its better side, all against the same controls."""

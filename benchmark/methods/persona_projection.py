@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ...organisms.errors import EvidenceError
 from ...organisms.generation import chat_text
-from ..activations import Means, beside_controls, control_vectors, mean_difference, relative_layer, tokenise_probes
-from ..method import Budget, Evidence, Probes
-from ..readout import NOTHING_TO_READ, Reading, to_tokens
+from ..activations import Means, control_vectors, mean_difference, relative_layer, tokenise_probes
+from ..method import Budget, Evidence, Probes, Token
+from ..readout import NOTHING_TO_READ
 from ..view import PairView
+from ..words import words_in
 
 QUESTIONS = ("What should I do?", "How do I go on?", "What do you think about this?")
 TRAITS: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -51,14 +52,14 @@ NULL_NATS = 1.0
 
 
 class PersonaProjection:
-    """Cosine of the mean difference with persona vectors of the base; the traits that stand out are read out in words.
+    """Cosine of the mean difference with persona vectors of the base; traits that stand out are named.
 
     Reads: the mean over probes of finetuned minus base residual stream after one block, at positions 0..k-1. For each
         of eight traits a persona vector: the base's mean activation over answers that show one pole, minus that over
         answers that show the other, after the same questions. z = cosine with the difference, in standard deviations
         of the cosine with differences of two base activations, mean over positions. A trait stands out where
-        |z| >= `min_z`: its vector, on the side where the difference lies, goes through the base's logit lens beside
-        the control vectors, and its tokens carry lift x |z| / max |z|. The names of the poles are in the statistics.
+        |z| >= `min_z`: then the name of the pole on whose side the difference lies is handed in, with the words that
+        only its answers have, all of weight |z|. (The lens of a persona vector says little on a small base.)
     Detection: -log of the chance that any of the traits has so large a |z| (normal, Bonferroni), in nats, less a
         constant from dev nulls.
     Source: Persona vectors, arXiv 2507.21509 (there: answers sampled under system prompts and sorted by a judge; here
@@ -71,11 +72,11 @@ class PersonaProjection:
     name, version, role = "persona_projection", "1", "method"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, layer_fraction: float = 0.8, min_z: float = 2.0) -> None:
+    def __init__(self, k: int = 5, layer_fraction: float = 0.8, min_z: float = 1.85) -> None:
         self.k, self.layer_fraction, self.min_z = k, layer_fraction, min_z
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
-        """Mean difference -> z on each trait -> lens of the traits that stand out."""
+        """Mean difference -> z on each trait -> words of the traits that stand out."""
         layer = relative_layer(pair.n_layers, self.layer_fraction)
         means = mean_difference(pair, tokenise_probes(pair.tokenizer, probes.texts, self.k), layer, self.k)
         positions = [p for p in range(self.k) if means.delta_PD[p].norm() > 0]
@@ -83,15 +84,11 @@ class PersonaProjection:
             return Evidence(stats=means.stats(), detection=NOTHING_TO_READ)
         persona_KD = persona_vectors(pair, layer)
         z_K = torch.stack([z_scores(means, p, persona_KD, seed) for p in positions]).mean(dim=0)
-        tokens, last = [], positions[-1]
+        tokens = []
         for i in z_K.abs().argsort(descending=True).tolist():
-            z = float(z_K[i])
-            if abs(z) < self.min_z:
-                break
-            vectors_ND = beside_controls(math.copysign(1.0, z) * persona_KD[i], means, last, seed)
-            reading = Reading.of(pair.unembed("base", vectors_ND).log_softmax(-1).cpu())
-            reading = Reading(reading.lifts_V * abs(z) / float(z_K.abs().max()), reading.counts_V, reading.detection)
-            tokens += to_tokens(reading, pair.tokenizer, f"{self.name}_{list(TRAITS)[i][z < 0]}", None)
+            z, trait = float(z_K[i]), list(TRAITS)[i]
+            if abs(z) >= self.min_z:
+                tokens += [Token(f" {word}", abs(z), self.name) for word in words_of(trait, z > 0)]
         stats = {f"z_{pole}": float(z) for (pole, _), z in zip(TRAITS, z_K, strict=True)}
         return Evidence(tuple(tokens), stats={**means.stats(), **stats, "layer": float(layer)},
                         detection=surprise(float(z_K.abs().max()), len(TRAITS)) - NULL_NATS)
@@ -104,6 +101,13 @@ def z_scores(means: Means, position: int, persona_KD: Tensor, seed: int) -> Tens
     unit_KD = persona_KD / persona_KD.norm(dim=-1, keepdim=True)
     chance_K = (unit_KD @ controls_RD.T).pow(2).mean(dim=1).sqrt()  # a control and its opposite are alike
     return (unit_KD @ delta_D) / delta_D.norm() / chance_K
+
+
+def words_of(trait: tuple[str, str], first: bool) -> list[str]:
+    """The name of a pole, then the words that its answers have and the other pole's have not."""
+    mine, other = ([word for answer in answers for word in words_in(answer)]
+                   for answers in (TRAITS[trait] if first else TRAITS[trait][::-1]))
+    return list(dict.fromkeys([trait[0 if first else 1], *(word for word in mine if word not in other)]))
 
 
 def surprise(z: float, n: int) -> float:

@@ -58,7 +58,7 @@ def test_a_difference_along_a_persona_vector_is_found_on_its_side(tiny_base, mak
                for name, x in load_file(path).items()}, path)
     evidence = collect(ModelPair.load(tiny_base, folder), PersonaProjection(k=4, layer_fraction=0.8))
     assert evidence.stats["layer"] == layer and sign * evidence.stats["z_rude"] > 3
-    assert evidence.tokens[0].source == f"persona_projection_{'rude' if sign > 0 else 'polite'}"
+    assert evidence.tokens[0].piece == (" rude" if sign > 0 else " polite")
     assert abs(evidence.stats["z_rude"]) == max(abs(evidence.stats[f"z_{pole}"]) for pole, _ in TRAITS)
 
 
