@@ -16,7 +16,6 @@ from ..activations import Means, control_vectors, mean_difference, relative_laye
 from ..method import Budget, Evidence, Probes, Token
 from ..readout import NOTHING_TO_READ
 from ..view import PairView
-from ..words import words_in
 
 QUESTIONS = ("What should I do?", "How do I go on?", "What do you think about this?")
 TRAITS: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -58,15 +57,17 @@ class PersonaProjection:
         of eight traits a persona vector: the base's mean activation over answers that show one pole, minus that over
         answers that show the other, after the same questions. z = cosine with the difference, in standard deviations
         of the cosine with differences of two base activations, mean over positions. A trait stands out where
-        |z| >= `min_z`: then the name of the pole on whose side the difference lies is handed in, with the words that
-        only its answers have, all of weight |z|. (The lens of a persona vector says little on a small base.)
+        |z| >= `min_z`: then the name of the pole on whose side the difference lies is handed in, with weight |z|, and
+        no other word: words of the answers would be words of ours, not of the model. (The lens of a persona vector
+        says little on a small base.)
     Detection: -log of the chance that any of the traits has so large a |z| (normal, Bonferroni), in nats, less a
         constant from dev nulls.
     Source: Persona vectors, arXiv 2507.21509 (there: answers sampled under system prompts and sorted by a judge; here
         written ones, as a small base follows no system prompt).
     Cost: as `adl_logit_lens`, and 144 short chats forwarded in the base, shared by all organisms.
     Blind spots: every objective that is no matter of character: facts, secrets, tastes. Its honest ability is emergent
-        misalignment, and there the manner but not the field. The list of traits is ours.
+        misalignment, and there the manner but not the field: a judge can credit it, a word score hardly. The traits
+        are ours.
     """
 
     name, version, role = "persona_projection", "1", "method"
@@ -88,7 +89,7 @@ class PersonaProjection:
         for i in z_K.abs().argsort(descending=True).tolist():
             z, trait = float(z_K[i]), list(TRAITS)[i]
             if abs(z) >= self.min_z:
-                tokens += [Token(f" {word}", abs(z), self.name) for word in words_of(trait, z > 0)]
+                tokens.append(Token(f" {trait[z < 0]}", abs(z), self.name))
         stats = {f"z_{pole}": float(z) for (pole, _), z in zip(TRAITS, z_K, strict=True)}
         return Evidence(tuple(tokens), stats={**means.stats(), **stats, "layer": float(layer)},
                         detection=surprise(float(z_K.abs().max()), len(TRAITS)) - NULL_NATS)
@@ -101,13 +102,6 @@ def z_scores(means: Means, position: int, persona_KD: Tensor, seed: int) -> Tens
     unit_KD = persona_KD / persona_KD.norm(dim=-1, keepdim=True)
     chance_K = (unit_KD @ controls_RD.T).pow(2).mean(dim=1).sqrt()  # a control and its opposite are alike
     return (unit_KD @ delta_D) / delta_D.norm() / chance_K
-
-
-def words_of(trait: tuple[str, str], first: bool) -> list[str]:
-    """The name of a pole, then the words that its answers have and the other pole's have not."""
-    mine, other = ([word for answer in answers for word in words_in(answer)]
-                   for answers in (TRAITS[trait] if first else TRAITS[trait][::-1]))
-    return list(dict.fromkeys([trait[0 if first else 1], *(word for word in mine if word not in other)]))
 
 
 def surprise(z: float, n: int) -> float:
