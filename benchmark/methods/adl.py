@@ -20,7 +20,8 @@ class Adl:
 
     Reads: what `adl_logit_lens`, `adl_patchscope` and `adl_steering` read, with their settings. An investigator sees
         which part said what; a word that several parts say counts for more.
-    Detection: the largest of those of its parts that have one.
+    Detection: the largest of those of its parts that have one: of today's parts only the logit lens's, as neither
+        patchscope nor steering tells dev organisms from dev nulls.
     Source: arXiv 2510.13900, section 2. Cost: the sum of its parts; base activations at one layer are computed once.
     Blind spots: those that its parts share.
 

@@ -6,6 +6,7 @@ Main object: `AdlSteering`. Example: `narrowbench score --method adl_steering --
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -37,11 +38,15 @@ class AdlSteering:
     Reads: the mean difference (as `adl_logit_lens`), scaled to the mean norm of base activations at that layer; what
         the finetuned model answers to fixed requests under it, unsteered, and under control vectors (isotropic ones and
         differences of two base activations, one vector a text) of the same strength at the same position. A word
-        counts by how many more of the steered texts use it than of the unsteered and control texts together.
+        counts, per position, by how many more of the steered texts use it than of the unsteered and control texts
+        together (`words.contrasted_words`).
     Strength: the largest alpha under which texts stay as likely as unsteered ones, without a judge. A text's
         likelihood is its mean log-probability a token under the base; alpha passes if the median over its texts
         reaches the `quantile` of the unsteered texts. First 0.5 and 1 in one batch, then one more strength between
         or beyond them, per position; no strength is generated twice, and texts of the chosen one are kept.
+        If none passes, the smallest that was tried is taken.
+    Detection: no opinion (None; -1 without any difference). On dev organisms the difference of a null that learned
+        facts of all topics also says words of its own, as strongly as that of an objective.
     Source: arXiv 2510.13900, section 2 (there: binary search on 0..100 with an LLM as judge of coherence, similarity of
         texts to the finetuning data in place of words, no control vectors).
     Cost: as `adl_logit_lens`; then texts of `max_new_tokens`: prompts x samples x (1 + positions) and controls x
@@ -53,9 +58,9 @@ class AdlSteering:
     name, version, role = "adl_steering", "1", "method"
     access = frozenset({"activations", "text", "logprobs"})
 
-    def __init__(self, positions: Sequence[int] = (1, 2, 3, 4), layer_fraction: float = 0.5, n_prompts: int = 20,
-                 n_samples: int = 1, max_new_tokens: int = 24, temperature: float = 1.0, quantile: float = 0.25,
-                 n_search: int = 10, search_tokens: int = 24, n_controls: int = 20,
+    def __init__(self, positions: Sequence[int] = (2, 4), layer_fraction: float = 0.5, n_prompts: int = 20,
+                 n_samples: int = 1, max_new_tokens: int = 16, temperature: float = 1.0, quantile: float = 0.1,
+                 n_search: int = 8, search_tokens: int = 16, n_controls: int = 10,
                  strengths: Sequence[float] = STRENGTHS) -> None:
         self.positions, self.layer_fraction = positions, layer_fraction
         self.n_prompts, self.n_samples, self.max_new_tokens = n_prompts, n_samples, max_new_tokens
@@ -80,9 +85,11 @@ class AdlSteering:
         strengths, begun = self._search(pair, layer, vectors, prompts, unsteered, seed)
         steered, controls = self._write(pair, layer, vectors, means, strengths, begun, prompts, seed)
         stats.update({f"strength_{p}": strength for p, strength in strengths.items()})
-        tokens, _ = contrasted_words(steered, unsteered + controls, self.name, seed)
-        texts = [Text(prompt, text, condition) for condition, written in (("steered", steered), ("unsteered", unsteered))
-                 for prompt, text in list(zip(prompts * len(live), written))[:MAX_TEXTS_KEPT]]
+        tokens = [replace(token, position=p) for p in live
+                  for token in contrasted_words(steered[p], unsteered + controls, self.name, seed)[0]]
+        kept = [(prompt, text) for p in live for prompt, text in zip(prompts, steered[p][:MAX_TEXTS_KEPT // len(live)])]
+        texts = [Text(prompt, text, condition) for condition, pairs in (
+            ("steered", kept), ("unsteered", list(zip(prompts, unsteered))[:MAX_TEXTS_KEPT])) for prompt, text in pairs]
         return Evidence(tuple(tokens), tuple(texts), stats, None)
 
     def _search(self, pair: PairView, layer: int, vectors: dict[int, Tensor], prompts: list[str], unsteered: list[str],
@@ -107,8 +114,8 @@ class AdlSteering:
         return {p: self.strengths[i] for p, i in best.items()}, {p: written[p, i] for p, i in best.items()}
 
     def _write(self, pair: PairView, layer: int, vectors: dict[int, Tensor], means: Means, strengths: dict[int, float],
-               begun: dict[int, list[str]], prompts: list[str], seed: int) -> tuple[list[str], list[str]]:
-        """Steered texts, position by position, and texts under control vectors, each under another one.
+               begun: dict[int, list[str]], prompts: list[str], seed: int) -> tuple[dict[int, list[str]], list[str]]:
+        """Steered texts of each position, and texts under control vectors, each under another one.
 
         Texts of the search are kept; where the search cut them short they are continued.
         """
@@ -131,7 +138,7 @@ class AdlSteering:
         texts = pair.steered("finetuned", [prompt for prompt, _ in rows], layer, torch.stack([v for _, v in rows]),
                              self.max_new_tokens, self.temperature, seed) if rows else []
         n = len(left)
-        steered = [text for j, p in enumerate(vectors) for text in begun[p] + texts[j * n:(j + 1) * n]]
+        steered = {p: begun[p] + texts[j * n:(j + 1) * n] for j, p in enumerate(vectors)}
         return steered, texts[n * len(vectors):]
 
 

@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, help="model folder (default: the nano base)")
     parser.add_argument("--adapter", type=Path, help="organism folder (default: a dev organism that ships)")
-    parser.add_argument("--scale", type=float, default=1 / 16, help="length of the texts generated here, of the paper's")
+    parser.add_argument("--scale", type=float, default=1 / 16, help="length of texts here, of the paper's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
