@@ -154,6 +154,11 @@ def same(pair, which, model):
         torch.testing.assert_close(alone[0], expected.logits[0, -1])
         assert not torch.allclose(alone[1], expected.logits[0, -1])
         torch.testing.assert_close(alone, pair.patched(which, IDS_BT[:1].repeat(3, 1), 1, position, own_BD))
+    words_BD = pair.embedding(IDS_BT[:, -1]) if which == "base" else own_BD
+    torch.testing.assert_close(pair.patched(which, IDS_BT[:1], -1, N_TOKENS - 1, words_BD),  # at the input embedding
+                               pair.patched(which, IDS_BT[:1].repeat(3, 1), -1, N_TOKENS - 1, words_BD))
+    if which == "base":
+        torch.testing.assert_close(pair.patched(which, IDS_BT, -1, N_TOKENS - 1, words_BD), expected.logits[:, -1])
 
 
 @pytest.mark.parametrize("which", ["base", "finetuned"])
