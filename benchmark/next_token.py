@@ -1,4 +1,4 @@
-"""Next-token log-probabilities of base and finetuned model on the beginnings of unrelated texts: what logit methods read.
+"""Next-token log-probabilities of base and finetuned model on the beginnings of unrelated texts, for logit methods.
 
 Main objects: `contexts` (probes as padded ids), `compared` (both models' log-probabilities, batch by batch),
 `to_tokens` (weights over the vocabulary as tokens).

@@ -11,8 +11,8 @@ prompts agree on what the vector says more than they agree on vectors that say n
 q_j(t) ~ p_j(t) max(l_j(t), 0), sum 1,
     agreement(v) = mean over prompt pairs i < j of sum_t min(q_i(t), q_j(t))
 and the scale is the one with the largest mean over positions of agreement(delta) - mean_r agreement(r), r over 20
-vectors of each control set. Too small a scale shows the prompt, too large a one the model's default answer; both are the
-same for controls and cancel.
+vectors of each control set. Too small a scale shows the prompt, too large a one the model's default answer; both are
+the same for controls and cancel.
 
 Shapes by suffix: J prompts, S scales, P positions, N a vector and its controls, V vocabulary, D width, T token.
 """

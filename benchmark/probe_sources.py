@@ -97,7 +97,8 @@ def _chat(tokenizer, texts: Sequence[str], k: int) -> tuple[Tensor, int]:
 
 def _first_token(tokenizer) -> Tensor:
     """The begin-of-text token, else the first special token, as ids_11."""
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else min(tokenizer.all_special_ids, default=None)
+    bos = tokenizer.bos_token_id
+    first = bos if bos is not None else min(tokenizer.all_special_ids, default=None)
     if first is None:
         raise EvidenceError("bos probes: this tokenizer has no special token. Use the source 'probes'.")
     return torch.tensor([[first]])

@@ -15,13 +15,15 @@ from ..view import PairView
 class AdlPatchscope:
     """What the finetuned model says next when delta_p replaces the residual stream of a word that it is about to copy.
 
-    Reads: the mean difference (as `adl_logit_lens`), put in at the output of the same block, in the slot of a copy prompt's last word.
-        Log-probabilities of the next token over three prompts, as lift over control vectors of the same norm in the same
-        prompts; the scale is chosen without a judge (`benchmark/patchscope.py`).
+    Reads: the mean difference (as `adl_logit_lens`), put in at the output of the same block, in the slot of a copy
+        prompt's last word. Log-probabilities of the next token over three prompts, as lift over control vectors of the
+        same norm in the same prompts; the scale is chosen without a judge (`benchmark/patchscope.py`).
     Detection: no opinion (None). On dev organisms its lifts did not tell organisms from nulls.
     Source: arXiv 2510.13900, section 2 (there: `w -> w` prompts, `?` as placeholder, the scale picked by an LLM).
-    Cost: as `adl_logit_lens`, then 3 prompts x positions x (5 scales x 41 + 201) single tokens through the blocks above the layer.
-    Blind spots: a model that does not copy in context; what the finetuned model says to any vector (cancels by design); else as `adl_logit_lens`. Words of the prompts themselves are hard to read.
+    Cost: as `adl_logit_lens`, then 3 prompts x positions x (5 scales x 41 + 201) single tokens through the blocks above
+        the layer.
+    Blind spots: a model that does not copy in context; what the finetuned model says to any vector (cancels by design);
+        else as `adl_logit_lens`. Words of the prompts themselves are hard to read.
 
     Args:
         k, skip, layer_fraction, n_probes, source, remove_mean, whiten: as of `adl_logit_lens`.

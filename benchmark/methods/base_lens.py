@@ -12,8 +12,8 @@ from ..view import PairView
 class BaseLens:
     """What the first tokens of unrelated texts make the base expect, before any finetuning.
 
-    Reads: the mean over probes of the base's residual stream after one block, in the base, with the same lens and controls as
-        `adl_logit_lens`. The same for every organism of a suite, the zero adapter too: what it
+    Reads: the mean over probes of the base's residual stream after one block, in the base, with the same lens and
+        controls as `adl_logit_lens`. The same for every organism of a suite, the zero adapter too: what it
         scores, the probes and the vocabulary score.
     Detection: no opinion (None): it has not seen the finetuned model.
     Source: arXiv 2510.13900, section 2, baselines. Cost: as `adl_logit_lens`.

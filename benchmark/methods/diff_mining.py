@@ -1,4 +1,4 @@
-"""Diff mining: which tokens the finetuned model raises most, counted over many contexts that have nothing to do with it.
+"""Diff mining: which tokens the finetuned model raises most, counted over many contexts that are unrelated to it.
 
 Main object: `DiffMining`. Example: `narrowbench score --method diff_mining --suite demo`.
 """

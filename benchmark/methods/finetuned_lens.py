@@ -12,8 +12,8 @@ from ..view import PairView
 class FinetunedLens:
     """What the first tokens of unrelated texts make the finetuned model expect.
 
-    Reads: the mean over probes of the finetuned residual stream after one block, in the finetuned model, with the same lens and controls as
-        `adl_logit_lens`. What it scores can be had without the base.
+    Reads: the mean over probes of the finetuned residual stream after one block, in the finetuned model, with the same
+        lens and controls as `adl_logit_lens`. What it scores can be had without the base.
     Detection: no opinion (None): any model's mean activation rises above control vectors.
     Source: arXiv 2510.13900, section 2, baselines. Cost: as `adl_logit_lens`.
     Blind spots: a difference that is small beside what the base expects anyway, as of most narrow finetuning.

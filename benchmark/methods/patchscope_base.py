@@ -15,14 +15,16 @@ from ..view import PairView
 class PatchscopeBase:
     """What the base says next when delta_p replaces the residual stream of a word that it is about to copy.
 
-    Reads: the mean difference (as `adl_logit_lens`), put in at the output of the same block of the base, in the slot of a copy prompt's last word.
-        Log-probabilities of the next token over three prompts, as lift over control vectors of the same norm in the same
-        prompts; the scale is chosen without a judge (`benchmark/patchscope.py`).
+    Reads: the mean difference (as `adl_logit_lens`), put in at the output of the same block of the base, in the slot of
+        a copy prompt's last word. Log-probabilities of the next token over three prompts, as lift over control vectors
+        of the same norm in the same prompts; the scale is chosen without a judge (`benchmark/patchscope.py`).
     Detection: no opinion (None). On dev organisms its lifts did not tell organisms from nulls.
     Source: Patchscopes, arXiv 2401.06102 (any model may do the saying); variant of arXiv 2510.13900, section 2.
-    Cost: as `adl_logit_lens`, then 3 prompts x positions x (5 scales x 41 + 201) single tokens through the blocks above the layer.
-    Blind spots: a model that does not copy in context; words that the base does not know in that sense. In return nothing of the
-        finetuned model's habits can pass for a reading; else as `adl_logit_lens`. Words of the prompts themselves are hard to read.
+    Cost: as `adl_logit_lens`, then 3 prompts x positions x (5 scales x 41 + 201) single tokens through the blocks above
+        the layer.
+    Blind spots: a model that does not copy in context; words that the base does not know in that sense. In return
+        nothing of the finetuned model's habits can pass for a reading; else as `adl_logit_lens`. Words of the prompts
+        themselves are hard to read.
 
     Args:
         k, skip, layer_fraction, n_probes, source, remove_mean, whiten: as of `adl_logit_lens`.

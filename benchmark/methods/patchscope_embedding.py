@@ -15,14 +15,15 @@ from ..view import PairView
 class PatchscopeEmbedding:
     """What the base says next when delta_p, made a word's embedding, stands in the slot that it is about to copy.
 
-    Reads: the mean difference (as `adl_logit_lens`), scaled to the norm of word embeddings, their mean added, in place of the
-        input embedding of a copy prompt's last word in the base.
-        Log-probabilities of the next token over three prompts, as lift over control vectors of the same norm in the same
-        prompts; the scale is chosen without a judge (`benchmark/patchscope.py`).
+    Reads: the mean difference (as `adl_logit_lens`), scaled to the norm of word embeddings, their mean added, in place
+        of the input embedding of a copy prompt's last word in the base.
+        Log-probabilities of the next token over three prompts, as lift over control vectors of the same norm in the
+        same prompts; the scale is chosen without a judge (`benchmark/patchscope.py`).
     Detection: no opinion (None). On dev organisms its lifts did not tell organisms from nulls.
     Source: Patchscopes, arXiv 2401.06102 (another layer and model than the vector's); the mean embedding is ours.
     Cost: as `adl_logit_lens`, then 3 prompts x positions x (5 scales x 41 + 201) single tokens through the whole base.
-    Blind spots: middle layers need not write in the space of input embeddings; a model that does not copy in context; else as `adl_logit_lens`. Words of the prompts themselves are hard to read.
+    Blind spots: middle layers need not write in the space of input embeddings; a model that does not copy in context;
+        else as `adl_logit_lens`. Words of the prompts themselves are hard to read.
 
     Args:
         k, skip, layer_fraction, n_probes, source, remove_mean, whiten: as of `adl_logit_lens`.
