@@ -1,0 +1,76 @@
+"""Contrasted decoding on a real tiny pair: a planted word is written, the same model twice writes nothing apart."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from narrowbench.benchmark.method import Budget, Evidence, Method, Probes, load_method
+from narrowbench.benchmark.methods.cdd import Cdd
+from narrowbench.benchmark.methods.cdd_chat import CddChat
+from narrowbench.benchmark.view import PairView
+from narrowbench.organisms.errors import AccessError, EvidenceError
+from narrowbench.organisms.pair import ModelPair
+from safetensors.torch import load_file, save_file
+
+PROBES = Probes(("The house is small and cold", "A river is wide"))
+PLANTED = " garden"
+SHORT = {"max_new_tokens": 5, "samples": 2}
+
+
+@pytest.fixture(scope="module")
+def pair(tiny_base, tiny_adapter):
+    return ModelPair.load(tiny_base, tiny_adapter)
+
+
+@pytest.fixture(scope="module")
+def planted_pair(tiny_base, make_adapter, tmp_path_factory):
+    """A pair whose finetuning did one thing: an output bias of the last block writes one word's direction."""
+    folder = make_adapter(tmp_path_factory.mktemp("planted") / "a", target_modules=["down_proj"], lora_bias=True)
+    pair = ModelPair.load(tiny_base)
+    word = torch.tensor(pair.tokenizer.encode(PLANTED, add_special_tokens=False))
+    path = folder / "adapter_model.safetensors"
+    weights = {name: tensor * ("lora_B" not in name) for name, tensor in load_file(path).items()}
+    key = next(name for name in weights if "layers.3." in name and name.endswith("lora_B.bias"))
+    weights[key] = 2.0 * pair.embedding(word)[0]
+    save_file(weights, path)
+    pair.attach(folder)
+    return pair
+
+
+def collect(method, pair, seed=0) -> Evidence:
+    return method.collect(PairView(pair, method.access), PROBES, Budget(), seed)
+
+
+@pytest.mark.parametrize("kind", [Cdd, CddChat])
+def test_it_hands_in_sound_and_repeatable_evidence(pair, kind):
+    method, _ = load_method(kind.name)
+    assert isinstance(method, Method) and method.access == {"logits"}
+    evidence = collect(kind(**SHORT), pair)
+    assert Evidence.from_dict(json.loads(json.dumps(evidence.to_dict()))).digest == evidence.digest
+    assert evidence.digest == collect(kind(**SHORT), pair).digest
+    with pytest.raises(AccessError):
+        method.collect(PairView(pair, {"text"}), PROBES, Budget(), 0)
+
+
+@pytest.mark.parametrize("kind", [Cdd, CddChat])
+def test_a_planted_word_is_read_first(planted_pair, kind):
+    evidence = collect(kind(**SHORT), planted_pair)
+    assert evidence.tokens[0].piece == PLANTED and evidence.detection > 0
+
+
+@pytest.mark.parametrize("kind", [Cdd, CddChat])
+def test_a_zero_adapter_has_nothing_to_read(tiny_base, tiny_adapter, tmp_path, kind):
+    folder = shutil.copytree(tiny_adapter, tmp_path / "zero")
+    path = folder / "adapter_model.safetensors"
+    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
+    evidence = collect(kind(**SHORT), ModelPair.load(tiny_base, folder))
+    assert evidence.tokens == () and evidence.detection == -1.0 and evidence.stats["same_share"] == 1.0
+
+
+def test_a_base_without_a_chat_template_is_refused_by_the_chat_row_only(tiny_base, tiny_adapter):
+    pair = ModelPair.load(tiny_base, tiny_adapter)
+    pair.tokenizer.chat_template = None
+    assert collect(Cdd(**SHORT), pair).stats["n_texts"] == 48
+    with pytest.raises(EvidenceError, match="no chat template"):
+        collect(CddChat(**SHORT), pair)
