@@ -32,7 +32,7 @@ def planted_pair(tiny_base, make_adapter, tmp_path_factory):
     path = folder / "adapter_model.safetensors"
     weights = {name: tensor * ("lora_B" not in name) for name, tensor in load_file(path).items()}
     key = next(name for name in weights if "layers.3." in name and name.endswith("lora_B.bias"))
-    weights[key] = 2.0 * pair.embedding(word)[0]
+    weights[key] = 4.0 * pair.embedding(word)[0]
     save_file(weights, path)
     pair.attach(folder)
     return pair
