@@ -54,8 +54,9 @@ def probe_means(view, texts: Sequence[str], layers: Sequence[int], k: int, sourc
 
 
 def read_means(view, texts: Sequence[str], fractions: float | Sequence[float], k: int, skip: int, n_probes: int | None,
-               source: str, remove_mean: bool, whiten: bool) -> list[tuple[int, Means, dict[str, float]]]:
-    """For each layer fraction: the layer, what is to be read there, and what to tell about it as it was measured.
+               source: str, remove_mean: bool, whiten: bool) -> list[tuple[int, Means, int, dict[str, float]]]:
+    """For each layer fraction: the layer, what is to be read there, from which position on (`skip`, but the only
+    position of `bos`), and what to tell about it as it was measured.
 
     Raises:
         EvidenceError: as `probe_means`; or `skip` leaves no position.
@@ -64,14 +65,15 @@ def read_means(view, texts: Sequence[str], fractions: float | Sequence[float], k
     layers = [relative_layer(view.n_layers, fraction) for fraction in fractions]
     found = []
     for layer, means in zip(layers, probe_means(view, texts, layers, k, source, n_probes), strict=True):
-        if skip >= len(means.delta_PD):
+        first = 0 if source == "bos" else skip
+        if first >= len(means.delta_PD):
             raise EvidenceError(f"skip={skip} leaves none of {len(means.delta_PD)} positions to read on the source "
                                 f"{source!r}. Skip fewer.")
         stats = {**means.stats(), "layer": float(layer)}
-        means = without_mean(means, skip) if remove_mean else means
+        means = without_mean(means, first) if remove_mean else means
         if whiten:
             means, stats["shrinkage"] = whitened(means)
-        found.append((layer, means, stats))
+        found.append((layer, means, first, stats))
     return found
 
 

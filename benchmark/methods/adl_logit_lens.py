@@ -12,7 +12,7 @@ from ..view import PairView
 
 
 class AdlLogitLens:
-    """softmax(unembed(delta_p)) in the finetuned model, as lift over control vectors, at each of the first k positions.
+    """softmax(unembed(delta_p)) in the finetuned model, as lift over control vectors, at positions skip..k-1.
 
     Reads: the mean over probes of finetuned minus base residual stream after one block, at positions skip..k-1; the
         final norm and output head. Tokens are ranked by lift (SCORING, "Random-vector control"), at most 20 a position.
@@ -23,7 +23,8 @@ class AdlLogitLens:
         text or under a trigger; a false value against its true one; organisms mixed with much pretraining text.
 
     Args:
-        k, skip: positions skip..k-1 are read.
+        k, skip: positions skip..k-1 are read. The first (a begin-of-text token, or an attention sink)
+            is left out: with it, detection told dev organisms from dev nulls less well.
         layer_fraction: depth of the block, or several depths, each a source of tokens of its own.
         n_probes: only the first so many probes; None = all.
         source: what the models are compared on, see `probe_sources`: probes, chat, bos or whitespace.
@@ -34,7 +35,7 @@ class AdlLogitLens:
     name, version, role = "adl_logit_lens", "2", "method"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, skip: int = 0, layer_fraction: float | Sequence[float] = 0.8,
+    def __init__(self, k: int = 5, skip: int = 1, layer_fraction: float | Sequence[float] = 0.8,
                  n_probes: int | None = None, source: str = "probes", remove_mean: bool = False,
                  whiten: bool = False) -> None:
         self.k, self.skip, self.layer_fraction, self.n_probes = k, skip, layer_fraction, n_probes
@@ -45,8 +46,8 @@ class AdlLogitLens:
         tokens, readings, told = [], [], {}
         layers = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip, self.n_probes, self.source,
                             self.remove_mean, self.whiten)
-        for layer, means, stats in layers:
-            found = lens_readings(pair, means.delta_PD, means, seed, self.skip)
+        for layer, means, first, stats in layers:
+            found = lens_readings(pair, means.delta_PD, means, seed, first)
             source = self.name if len(layers) == 1 else f"{self.name}_{layer}"
             tokens += [token for p, r in found.items() for token in to_tokens(r, pair.tokenizer, source, p)]
             readings += found.values()

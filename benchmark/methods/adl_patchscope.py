@@ -34,7 +34,7 @@ class AdlPatchscope:
     name, version, role = "adl_patchscope", "2", "method"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, skip: int = 0, layer_fraction: float | Sequence[float] = 0.5,
+    def __init__(self, k: int = 5, skip: int = 1, layer_fraction: float | Sequence[float] = 0.5,
                  n_probes: int | None = None, source: str = "probes", remove_mean: bool = False, whiten: bool = False,
                  scales: Sequence[float] = SCALES, words: Sequence[str] = WORDS) -> None:
         self.k, self.skip, self.layer_fraction, self.n_probes = k, skip, layer_fraction, n_probes
@@ -46,9 +46,9 @@ class AdlPatchscope:
         tokens, told, read = [], {}, False
         layers = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip, self.n_probes, self.source,
                             self.remove_mean, self.whiten)
-        for layer, means, stats in layers:
+        for layer, means, first, stats in layers:
             scope = Patchscope(pair, "finetuned", layer, self.words)
-            found, chosen = scope.read(means, range(self.skip, len(means.delta_PD)), seed, self.scales)
+            found, chosen = scope.read(means, range(first, len(means.delta_PD)), seed, self.scales)
             source = self.name if len(layers) == 1 else f"{self.name}_{layer}"
             tokens += [token for p, r in found.items() for token in to_tokens(r, pair.tokenizer, source, p)]
             told |= {key if len(layers) == 1 else f"{key}_at_{layer}": value for key, value in (stats | chosen).items()}

@@ -26,14 +26,14 @@ class BaseLens:
     name, version, role = "base_lens", "1", "floor"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, skip: int = 0, layer_fraction: float = 0.8, n_probes: int | None = None,
+    def __init__(self, k: int = 5, skip: int = 1, layer_fraction: float = 0.8, n_probes: int | None = None,
                  source: str = "probes") -> None:
         self.k, self.skip, self.layer_fraction, self.n_probes, self.source = k, skip, layer_fraction, n_probes, source
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Mean -> lens -> lift over controls."""
-        [(_, means, stats)] = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip, self.n_probes,
-                                         self.source, remove_mean=False, whiten=False)
-        readings = lens_readings(pair, means.base_PD, means, seed, self.skip, "base")
+        [(_, means, first, stats)] = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip,
+                                                self.n_probes, self.source, remove_mean=False, whiten=False)
+        readings = lens_readings(pair, means.base_PD, means, seed, first, "base")
         tokens = [token for p, r in readings.items() for token in to_tokens(r, pair.tokenizer, self.name, p)]
         return Evidence(tokens=tuple(tokens), stats={"layer": stats["layer"]}, detection=None)

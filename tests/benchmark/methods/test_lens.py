@@ -79,7 +79,7 @@ def test_the_means_are_read_in_their_own_model(pair, zero_pair):
 def test_a_planted_direction_is_read_from_every_source(pair, source):
     evidence = collect(AdlLogitLens(source=source), pair, Planted)
     positions = {t.position for t in evidence.tokens}
-    assert positions == ({0} if source == "bos" else set(range(5)))
+    assert positions == ({0} if source == "bos" else set(range(1, 5)))
     for position in positions:
         assert [t.piece for t in evidence.tokens if t.position == position][0] == " garden"
     assert evidence.detection > 0 or source == "bos", "one position of this small model may fall short"
@@ -111,8 +111,9 @@ def test_several_depths_are_several_sources(pair):
 def test_skipped_positions_are_not_read(pair):
     evidence = collect(AdlLogitLens(skip=2), pair)
     assert {t.position for t in evidence.tokens} <= {2, 3, 4} and evidence.stats["rel_norm_0"] > 0
+    assert 0 in {t.position for t in collect(AdlLogitLens(skip=0), pair).tokens}
     with pytest.raises(EvidenceError, match="skip"):
-        collect(AdlLogitLens(skip=1, source="bos"), pair)
+        collect(AdlLogitLens(skip=5), pair)
 
 
 def test_removing_the_mean_leaves_what_one_position_says(pair):

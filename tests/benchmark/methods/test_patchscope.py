@@ -42,7 +42,7 @@ def collect(method, pair, seed=0) -> Evidence:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_patchscope_is_repeatable_ordered_and_silent_about_nothing(pair, zero_pair, kind):
-    method = kind(k=2, scales=(1.0, 2.0))
+    method = kind(k=2, skip=0, scales=(1.0, 2.0))
     evidence = collect(method, pair)
     assert evidence.digest == collect(method, pair).digest and method.name == load_method(method.name)[0].name
     assert evidence.stats["scale"] in (1.0, 2.0)
