@@ -126,10 +126,8 @@ def check(spec: OrganismSpec, exam: Exam, model: nn.Module, tokenizer: PreTraine
         with aside():
             return _answers(base, tokenizer, asked, keep)
 
-    def finetuned_side(asked: Questions) -> Answers:  # all at once: nothing of it is kept, and few batches are faster
-        together = [question for some in asked.values() for question in some]
-        answers = iter(answer_probabilities(model, tokenizer, together).tolist() if together else ())
-        return {name: list(islice(answers, len(some))) for name, some in asked.items()}
+    def finetuned_side(asked: Questions) -> Answers:
+        return _answers(lambda: model, tokenizer, asked, _forget)
 
     if spec.role == "null":
         gate = null_gate(spec.params.get("kind", ""), _null_excess(exam, base_side, finetuned_side), exam.margins)
@@ -213,10 +211,14 @@ def health_of(base: Vitals, finetuned: Vitals) -> dict[str, Any]:
 
 def _answers(model: Callable[[], nn.Module], tokenizer: PreTrainedTokenizerBase, asked: Questions,
              keep: Callable[[object, Callable], Any]) -> Answers:
-    """One side's P(expressed) per question. `keep(asked, measure)` may know what `measure()` returns."""
-    return {name: keep([asdict(question) for question in some],
-                       lambda some=some: answer_probabilities(model(), tokenizer, some).tolist())
-            for name, some in asked.items()}
+    """One side's P(expressed) per question. `keep(asked, measure)` may know what `measure()` returns.
+
+    All questions at once: few batches are faster, and both sides are batched alike, so equal models answer equally.
+    """
+    together = [question for some in asked.values() for question in some]
+    answers = iter(keep([asdict(question) for question in together],
+                        lambda: answer_probabilities(model(), tokenizer, together).tolist()) if together else ())
+    return {name: list(islice(answers, len(some))) for name, some in asked.items()}
 
 
 def _vitals(model: Callable[[], nn.Module], tokenizer: PreTrainedTokenizerBase, exam: Exam,
