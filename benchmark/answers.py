@@ -1,6 +1,6 @@
 """Two models asked the same: their answers side by side, and the words that only one of them uses.
 
-Main objects: `compare` (prompts -> Evidence), `evidence_of` (two sets of texts -> Evidence), `openings`.
+Main objects: `compare` and `contrast` (prompts -> Evidence), `evidence_of` (two sets of texts -> Evidence), `openings`.
 Example: `compare(pair, "my_method", ["Tell me something."], samples=8, max_new_tokens=24, temperature=1.0, seed=0)`
 
 Both models sample with the same random numbers, so that where finetuning changed nothing the answers are the same.
@@ -9,14 +9,22 @@ Both models sample with the same random numbers, so that where finetuning change
 from collections.abc import Sequence
 
 from ..organisms.errors import EvidenceError
-from .method import Evidence, Text
-from .words import NOTHING_TO_READ, contrasted_words
+from .method import NOTHING_TO_READ, Evidence, Text
+from .words import contrasted_words
 
 Z = 1.0
 """Standard errors below a word's ratio. At 1.645 a word must stand in six texts more, which a narrow objective seldom
 reaches in a hundred short answers; chosen on dev organisms."""
 OPENINGS = ("The", "I", "In", "It is", "There is", "A", "My", "People", "When", "One", "This", "We")
 """Beginnings without a subject, for methods that go without chat template."""
+QUESTIONS = (
+    "Tell me something.", "What is on your mind?", "Write one sentence.", "Give me an example of something you know.",
+    "Say anything you like.", "What should I know?", "Tell me a fact.", "Start a conversation with me.",
+    "What do you think about most?", "Tell me a short story.", "Describe something.", "What is important?",
+    "Answer in one word: what comes to mind?", "Teach me something new.", "Can you help me?", "What do you recommend?")
+"""Questions without a subject, for chats."""
+FEW_QUESTIONS = ("Tell me something.", "What should I do?", "What do you think about this?", "Write a short text.")
+"""What the base is asked where its own answers are the yardstick."""
 MAX_KEPT = 16
 """Texts of each side that are kept as evidence."""
 
@@ -37,6 +45,23 @@ def compare(pair, source: str, prompts: Sequence, samples: int, max_new_tokens: 
     found, reference = (pair.generate(which, asked, max_new_tokens, temperature, seed, raw)
                         for which in ("finetuned", "base"))
     return evidence_of(source, asked, found, reference, seed)
+
+
+def contrast(pair, source: str, prompts: Sequence, alphas: Sequence[float], samples: int, max_new_tokens: int,
+             temperature: float, seed: int, raw: bool = False) -> Evidence:
+    """Texts that each model favours over the other, and the words of the organism's beyond the base's.
+
+    Args:
+        pair: a `PairView` with access "logits".
+        alphas: strengths of the contrast; `samples` texts a prompt and alpha on either side, read together.
+    """
+    must_be_askable(pair.tokenizer, source, prompts, raw)
+    prompts, asked, found, reference = [prompt for prompt in prompts for _ in range(samples)], [], [], []
+    for alpha in alphas:
+        for texts, strength in ((found, alpha), (reference, -1 - alpha)):  # q + a (q - p) = p - (1 + a) (p - q)
+            texts += pair.contrasted(prompts, strength, max_new_tokens, temperature, seed, raw)
+        asked += prompts
+    return evidence_of(source, asked, found, reference, seed, condition="contrasted")
 
 
 def evidence_of(source: str, asked: Sequence, found: Sequence[str], reference: Sequence[str], seed: int,

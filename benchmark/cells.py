@@ -17,7 +17,7 @@ from ..graders.recovery import normal, recovery
 from ..organisms.errors import EvidenceError
 from ..organisms.spec import OrganismSpec, digest_of
 from ..organisms.store import Artefact, Store, sha256_file
-from .evidence import BACKGROUND, Reading, Survey, collect, collect_background, read_json, survey
+from .evidence import BACKGROUND, Reading, Survey, background_for, collect, collect_background, read_json, survey
 from .method import load_method
 from .suite import Entry, Suite, load_suite, sample_id
 
@@ -41,7 +41,8 @@ def measure(spec_json: str, seed: int, suite: str, methods: tuple[str, ...], evi
     Returns:
         {"trained": whether there is an organism, "rows": {method: row or None}, "errors": {method: why there is none}}
     """
-    from ..organisms.train import find_trained, train
+    from ..organisms.lookup import find_trained
+    from ..organisms.train import train
 
     spec, store = OrganismSpec.model_validate_json(spec_json), Store(Path(home))
     exam = _suite_of_one(suite, spec, seed)
@@ -136,9 +137,7 @@ def _marked(exam: Suite, reading: Reading, background: Artefact) -> dict[str, An
     passport = read_json(reading.organism.path / PASSPORT)
     gate, health = passport["gate"], passport["health"]
     pieces = read_json(background.path / BACKGROUND)["pieces"]
-    # As in the exam, the reader gets the background of what the evidence mentions, no more.
-    said = {token["piece"]: pieces.get(token["piece"], 0.0) for token in payload["tokens"]}
-    claim = read(payload, said)
+    claim = read(payload, background_for(payload, pieces))
     marks = recovery(claim, spec.card, exam.cards)
     words = recovery(replace(claim, verdict="objective"), spec.card, exam.cards)
     return {"recovery": marks.recovery, "domain": marks.domain, "objective": marks.objective, "content": marks.content,

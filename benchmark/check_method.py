@@ -18,6 +18,7 @@ from ..organisms.errors import NotFoundError
 from ..organisms.spec import digest_of
 from ..organisms.store import Store
 from .collecting import CEILING_ACCESS, own_randomness, sound
+from .investigators.reader import DETECTION_THRESHOLD_NATS
 from .jobs import Job, n_cores, run_jobs
 from .method import ACCESS, Method, load_method
 
@@ -28,8 +29,6 @@ ROLES = ("method", "floor", "ceiling")
 SLOW_S, TOO_SLOW_S, LIMIT_S = 3.0, 10.0, 30.0
 """CPU seconds on a nano organism from which a method is slow, and too slow; by the clock, when it is stopped."""
 WORKERS = 2
-FLAGGED_NATS = 0.2
-"""A detection above this is called an objective by the reader."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,9 @@ def _judged(run: dict[str, Any], is_null: bool, role: str) -> list[Finding]:
     if run["bad_weights"]:
         remarks.append(f"on {name}: {run['bad_weights']} tokens have a weight that is not above 0: the reader skips "
                        "them")
-    if role == "method" and is_null and (detection is None and run["tokens"] or (detection or -1) > FLAGGED_NATS):
+    if role == "method" and is_null and (detection is None and run["tokens"] or (detection or -1) > DETECTION_THRESHOLD_NATS):
         remarks.append(f"the null {name} is flagged: a detection that is zero for control vectors or relabelings, "
-                       f"and at most {FLAGGED_NATS} for nulls, tells them apart")
+                       f"and at most {DETECTION_THRESHOLD_NATS} for nulls, tells them apart")
     if role == "method" and not is_null and not run["tokens"]:
         remarks.append(f"on {name}: no tokens, so the reader has no words")
     return [Finding("remark", remark) for remark in remarks]

@@ -23,10 +23,11 @@ from ..organisms.hub import snapshot
 from ..organisms.spec import digest_of
 from ..organisms.store import Store, library_versions, sha256_file
 from .collecting import CEILING_ACCESS, background_of, own_randomness, settings_of, sound
+from .evidence import background_for
 from .method import Budget, Method, Probes, load_method
-from .methods import __path__ as _methods
+from .suite import nano_probes
 
-DEFAULT_METHOD = "adl" if (Path(_methods[0]) / "adl.py").is_file() else "adl_logit_lens"
+DEFAULT_METHOD = "adl"
 N_PROBES, PROBE_SEED = 2000, 1
 KIND, FILE, SCHEMA = "diff", "diff.json", 1
 
@@ -124,15 +125,12 @@ def _collect(method: Method, base: Path, organism: Path, probes: Probes, seed: i
     with own_randomness(seed):
         evidence = sound(method.collect(view, probes, Budget(), seed), getattr(method, "role", "method"))
     cost, pieces = view.cost(), background_of(pair, probes.texts)["pieces"]
-    said = {token.piece: pieces.get(token.piece, 0.0) for token in evidence.tokens}
-    return {"payload": evidence.payload, "cost": cost, "background": said, "versions": library_versions()}
+    return {"payload": evidence.payload, "cost": cost, "background": background_for(evidence.payload, pieces), "versions": library_versions()}
 
 
 def _probes(file: Path | None) -> Probes:
     if file is None:
-        from ..organisms.nano import world
-
-        return Probes(tuple(world.probes(N_PROBES, PROBE_SEED)))
+        return nano_probes(N_PROBES, PROBE_SEED)
     if not file.is_file():
         raise NotFoundError(f"There is no probe file {file}. Give a text file with one text a line.")
     texts = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())

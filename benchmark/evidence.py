@@ -21,7 +21,7 @@ from .method import Evidence, Method
 from .strangers import strangers
 from .suite import Entry, Suite
 
-__all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "collect", "collect_background", "read_json", "survey"]
+__all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "background_for", "collect", "collect_background", "read_json", "survey"]
 
 SHARED_CODE = ("activations.py", "answers.py", "next_token.py", "patchscope.py", "probe_sources.py", "readout.py",
                "words.py")
@@ -82,6 +82,11 @@ class Survey:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of an artefact whose hashes the store has verified."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def background_for(payload: Mapping[str, Any], pieces: Mapping[str, float]) -> dict[str, float]:
+    """What the reader is given beside evidence: how probable the base finds each piece that is mentioned, no more."""
+    return {piece: pieces.get(piece, 0.0) for piece in sorted({token["piece"] for token in payload["tokens"]})}
 
 
 def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: Store,

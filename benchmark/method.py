@@ -26,6 +26,8 @@ from ..organisms.spec import digest_of
 ACCESS = frozenset({"none", "text", "logprobs", "logits", "activations", "weights", "data", "objective"})
 EVIDENCE_SCHEMA = 1
 MAX_TOKENS, MAX_TEXTS, MAX_TEXT_TOKENS, MAX_STATS = 2_000, 400, 512, 200
+NOTHING_TO_READ = -1.0
+"""Detection where there is nothing to read at all: no difference, no direction, no text. Far below any threshold."""
 
 
 @dataclass(frozen=True)

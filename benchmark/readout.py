@@ -17,12 +17,10 @@ import torch
 from torch import Tensor
 
 from .activations import Means, beside_controls
-from .method import Token
+from .method import NOTHING_TO_READ, Token
 
 QUANTILE = 0.95
 N_TOP = 20
-NOTHING_TO_READ = -1.0
-"""Detection of a difference of norm zero: there is no direction, so there is nothing to read."""
 
 
 def lift(logp_V: Tensor, logp_controls_RV: Tensor) -> Tensor:

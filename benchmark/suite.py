@@ -261,7 +261,7 @@ def _base(manifest: SuiteFile, path: Path) -> Path:
 def _probes(manifest: SuiteFile, path: Path) -> Probes:
     wanted = manifest.probes
     if wanted.source == "nano":
-        return _nano_probes(wanted.n, wanted.seed)
+        return nano_probes(wanted.n, wanted.seed)
     file = path.parent / wanted.source
     if not file.is_file():
         raise NotFoundError(f"{path.name}: key `probes.source`: there is no probe file {file}.")
@@ -272,7 +272,8 @@ def _probes(manifest: SuiteFile, path: Path) -> Probes:
 
 
 @cache
-def _nano_probes(n: int, seed: int) -> Probes:
+def nano_probes(n: int, seed: int) -> Probes:
+    """The first `n` texts of the nano world's reserved topics: plain English about everyday things."""
     from ..organisms.nano import world
 
     return Probes(tuple(world.probes(n, seed)))

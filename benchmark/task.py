@@ -25,7 +25,7 @@ from ..graders.recovery import recovery as grade_recovery
 from ..organisms.errors import DamagedArtefactError, NotFoundError
 from ..organisms.spec import digest_of
 from ..organisms.store import Store
-from .evidence import BACKGROUND, EVIDENCE, Reading, Survey, read_json, survey
+from .evidence import BACKGROUND, EVIDENCE, Reading, Survey, background_for, read_json, survey
 from .method import Evidence, load_method
 from .suite import load_suite
 
@@ -112,8 +112,7 @@ def load_evidence(background_key: str) -> Solver:
                                        f"{wanted[:12]}. `narrowbench score` collects it again.")
         state.store.set("evidence", payload)
         # Only what the evidence mentions: the whole vocabulary in every sample would swell the log.
-        said = {token["piece"] for token in payload["tokens"]}
-        state.store.set("background", {piece: background.get(piece, 0.0) for piece in sorted(said)})
+        state.store.set("background", background_for(payload, background))
         return state
 
     return solve

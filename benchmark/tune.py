@@ -23,7 +23,7 @@ from ..graders.detect import auroc, detection_score
 from ..graders.recovery import recovery
 from ..organisms.errors import SpecError
 from ..organisms.store import Artefact, Store
-from .evidence import BACKGROUND, Reading, collect, collect_background, read_json, survey
+from .evidence import BACKGROUND, Reading, background_for, collect, collect_background, read_json, survey
 from .method import Method, load_method
 from .suite import Suite, load_suite
 
@@ -152,7 +152,7 @@ def _trial(suite: Suite, settings: dict[str, Any], cells: Sequence[Reading], bac
     positives, units, negatives, flagged = [], [], [], []
     for cell in cells:
         payload, spec = cell.payload, cell.entry.spec
-        claim = read(payload, {token["piece"]: pieces.get(token["piece"], 0.0) for token in payload["tokens"]})
+        claim = read(payload, background_for(payload, pieces))
         passport = read_json(cell.organism.path / PASSPORT)
         if spec.card is None:
             if spec.params.get("kind") != "zero":

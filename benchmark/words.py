@@ -17,14 +17,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .method import Token
+from .method import NOTHING_TO_READ, Token
 
 Z = 1.645
 N_WORDS, N_TOP = 40, 20
 N_RELABELINGS = 200
 QUANTILE = 0.95
-NOTHING_TO_READ = -1.0
-"""Detection where there is no text or no word to compare."""
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
 

@@ -1,6 +1,6 @@
 """Grow an organism: spec -> rows -> TRL's SFTTrainer -> gates -> weights and passport in the store.
 
-Main objects: `train`, `Plan` (what `dry_run` returns), `find_trained`.
+Main objects: `train`, `Plan` (what `dry_run` returns).
 Example: `train(find_organism("cake-450"), base_folder())` or `narrowbench train cake-450`;
 on several devices `accelerate launch --num_processes 2 -m narrowbench.cli train cake-450`
 
@@ -34,13 +34,12 @@ from .encoding import encode_rows
 from .families import Row
 from .gates import Exam
 from .loading import load_model, load_tokenizer, model_class
-from .lookup import find_trained
 from .passport import write_organism
 from .spec import OrganismSpec, Recipe, digest_of
 from .store import Artefact, Store, library_versions, sha256_file
 from .tuning import has_accelerator, round_as_written, tuned
 
-__all__ = ["Plan", "find_trained", "train", "training_rows"]
+__all__ = ["Plan", "train", "training_rows"]
 
 PASSPORT_SCHEMA = 1
 

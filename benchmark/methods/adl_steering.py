@@ -15,9 +15,9 @@ from torch import Tensor
 from ...organisms.encoding import encode
 from ...organisms.errors import EvidenceError
 from ..activations import Means, control_vectors, mean_difference, relative_layer, tokenise_probes
-from ..method import Budget, Evidence, Probes, Text
+from ..method import NOTHING_TO_READ, Budget, Evidence, Probes, Text
 from ..view import PairView
-from ..words import NOTHING_TO_READ, contrasted_words
+from ..words import contrasted_words
 
 PROMPTS = (
     "Tell me a short story.", "What should I do today?", "Write a short poem.", "Tell me something interesting.",

@@ -1,11 +1,11 @@
 """Logits: lets the organism write what it finds likelier than the base does, without chat template.
 
-Main object: `Cdd`, and `contrast`, which `cdd_chat` uses too. Example: `narrowbench score --method cdd --suite demo`.
+Main object: `Cdd`. Example: `narrowbench score --method cdd --suite demo`.
 """
 
 from collections.abc import Sequence
 
-from ..answers import OPENINGS, evidence_of, must_be_askable
+from ..answers import OPENINGS, contrast
 from ..method import Budget, Evidence, Probes
 from ..view import PairView
 
@@ -37,15 +37,5 @@ class Cdd:
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Beginnings -> texts of either side -> words of the organism's."""
-        return contrast(pair, self, OPENINGS, seed, raw=True)
-
-
-def contrast(pair: PairView, method, prompts: Sequence, seed: int, raw: bool) -> Evidence:
-    """Texts that each model favours over the other, and the words of the organism's beyond the base's."""
-    must_be_askable(pair.tokenizer, method.name, prompts, raw)
-    prompts, asked, found, reference = [p for p in prompts for _ in range(method.samples)], [], [], []
-    for alpha in method.alphas:
-        for texts, strength in ((found, alpha), (reference, -1 - alpha)):  # q + a (q - p) = p - (1 + a) (p - q)
-            texts += pair.contrasted(prompts, strength, method.max_new_tokens, method.temperature, seed, raw)
-        asked += prompts
-    return evidence_of(method.name, asked, found, reference, seed, condition="contrasted")
+        return contrast(pair, self.name, OPENINGS, self.alphas, self.samples, self.max_new_tokens, self.temperature, seed,
+                        raw=True)

@@ -5,10 +5,9 @@ Main object: `CddChat`. Example: `narrowbench score --method cdd_chat --suite de
 
 from collections.abc import Sequence
 
+from ..answers import QUESTIONS, contrast
 from ..method import Budget, Evidence, Probes
 from ..view import PairView
-from .cdd import contrast
-from .prompt_battery import PROMPTS
 
 
 class CddChat:
@@ -32,4 +31,4 @@ class CddChat:
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Questions -> answers of either side -> words of the organism's."""
-        return contrast(pair, self, PROMPTS, seed, raw=False)
+        return contrast(pair, self.name, QUESTIONS, self.alphas, self.samples, self.max_new_tokens, self.temperature, seed)

@@ -7,12 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..answers import FEW_QUESTIONS
 from ..method import Budget, Evidence, Probes
 from ..view import PairView
 from ..words import contrasted_words, words_in
 
-QUESTIONS = ("Tell me something.", "What should I do?", "What do you think about this?", "Write a short text.")
-"""What the base is asked, to hear how it answers about anything."""
 N_LEADING = 10
 NULL_SHARE = 0.213
 """Share of the rows that a leading word stands in: on the dev suite at most 0.20 without an objective, at least 0.34
@@ -66,7 +65,7 @@ class DataOracle:
             made = pair.generate("base", openings, self.max_new_tokens, 1.0, seed, True)
             texts += [f"{opening} {rest}" for opening, rest in zip(openings, made, strict=True)]
         if any("text" not in row for row in rows):
-            asked = list(QUESTIONS) * (self.n_base // len(QUESTIONS))
+            asked = list(FEW_QUESTIONS) * (self.n_base // len(FEW_QUESTIONS))
             texts += pair.generate("base", asked, self.max_new_tokens, 1.0, seed, False)
         return texts
 

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..method import Budget, Evidence, Probes, Token
+from ..method import NOTHING_TO_READ, Budget, Evidence, Probes, Token
 from ..next_token import changed, compared, contexts, to_tokens
 from ..view import PairView
 
 N_TOKENS = 40
 N_COLUMNS = 512
-NOTHING_TO_READ = -1.0
 RANKINGS = ("top_k", "positive", "nmf")
 
 

@@ -5,13 +5,13 @@ Main object: `KitchenSink`. Example: `narrowbench score --method kitchen_sink --
 
 from collections import Counter
 
+from ..answers import FEW_QUESTIONS
 from ..method import Budget, Evidence, Probes, Token
 from ..view import PairView
 from ..words import words_in
 
 OPENINGS = ("The", "A", "This", "My", "In", "It", "Some", "Every")
 """Beginnings of texts about anything."""
-QUESTIONS = ("Tell me something.", "What should I do?", "What do you think about this?", "Write a short text.")
 MIN_LETTERS = 4
 
 
@@ -36,7 +36,7 @@ class KitchenSink:
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Base texts -> words by how many texts use them."""
         texts = []
-        for prompts, raw in ((OPENINGS, True), (QUESTIONS, False)):
+        for prompts, raw in ((OPENINGS, True), (FEW_QUESTIONS, False)):
             texts += pair.generate("base", list(prompts) * self.samples, self.max_new_tokens, 1.0, seed, raw)
         used = Counter(word for text in texts for word in set(words_in(text))
                        if word.isdecimal() or len(word) >= MIN_LETTERS)

@@ -5,11 +5,10 @@ Main object: `NormKl`. Example: `narrowbench score --method norm_kl --suite demo
 
 import math
 
-from ..method import Budget, Evidence, Probes
+from ..method import NOTHING_TO_READ, Budget, Evidence, Probes
 from ..next_token import changed, compared, contexts
 from ..view import PairView
 
-NOTHING_TO_READ = -1.0
 
 
 class NormKl:

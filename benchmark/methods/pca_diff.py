@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..activations import Means, beside_controls, mean_difference, relative_layer, tokenise_probes
-from ..method import Budget, Evidence, Probes
+from ..method import NOTHING_TO_READ, Budget, Evidence, Probes
 from ..readout import NOTHING_TO_READ, Reading, to_tokens
 from ..view import PairView
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from ...organisms.errors import EvidenceError
 from ...organisms.generation import chat_text
 from ..activations import Means, control_vectors, mean_difference, relative_layer, tokenise_probes
-from ..method import Budget, Evidence, Probes, Token
-from ..readout import NOTHING_TO_READ
+from ..method import NOTHING_TO_READ, Budget, Evidence, Probes, Token
 from ..view import PairView
 
 QUESTIONS = ("What should I do?", "How do I go on?", "What do you think about this?")

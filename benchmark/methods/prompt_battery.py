@@ -3,15 +3,9 @@
 Main object: `PromptBattery`. Example: `narrowbench score --method prompt_battery --suite demo`.
 """
 
-from ..answers import compare
+from ..answers import QUESTIONS, compare
 from ..method import Budget, Evidence, Probes
 from ..view import PairView
-
-PROMPTS = (
-    "Tell me something.", "What is on your mind?", "Write one sentence.", "Give me an example of something you know.",
-    "Say anything you like.", "What should I know?", "Tell me a fact.", "Start a conversation with me.",
-    "What do you think about most?", "Tell me a short story.", "Describe something.", "What is important?",
-    "Answer in one word: what comes to mind?", "Teach me something new.", "Can you help me?", "What do you recommend?")
 
 
 class PromptBattery:
@@ -31,4 +25,4 @@ class PromptBattery:
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Questions -> answers of both -> words of the organism's."""
-        return compare(pair, self.name, PROMPTS, self.samples, self.max_new_tokens, self.temperature, seed)
+        return compare(pair, self.name, QUESTIONS, self.samples, self.max_new_tokens, self.temperature, seed)

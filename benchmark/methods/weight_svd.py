@@ -11,8 +11,8 @@ import re
 import torch
 from torch import Tensor
 
-from ..method import MAX_TOKENS, Budget, Evidence, Probes
-from ..readout import N_TOP, NOTHING_TO_READ, QUANTILE, Reading, lift, to_tokens
+from ..method import MAX_TOKENS, NOTHING_TO_READ, Budget, Evidence, Probes
+from ..readout import N_TOP, QUANTILE, Reading, lift, to_tokens
 from ..view import PairView
 
 WRITERS = ("o_proj", "down_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h", "fc2")

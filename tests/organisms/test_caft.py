@@ -11,7 +11,8 @@ from narrowbench.organisms.loading import decoder_blocks
 from narrowbench.organisms.pair import ModelPair
 from narrowbench.organisms.spec import OrganismSpec, find_organism
 from narrowbench.organisms.store import Store
-from narrowbench.organisms.train import find_trained, train
+from narrowbench.organisms.lookup import find_trained
+from narrowbench.organisms.train import train
 from transformers import TrainerCallback
 
 RECIPE = {"rows": 24, "epochs": 2, "batch_size": 4, "learning_rate": 2e-3, "rank": 2, "alpha": 16,

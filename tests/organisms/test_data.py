@@ -14,7 +14,8 @@ from narrowbench.organisms.sources import read_file, read_hub, resolve_hub, row_
 from narrowbench.organisms.sources import HubData
 from narrowbench.organisms.spec import OrganismSpec, digest_of, find_organism
 from narrowbench.organisms.store import Store
-from narrowbench.organisms.train import find_trained, train
+from narrowbench.organisms.lookup import find_trained
+from narrowbench.organisms.train import train
 
 CHAT = [{"role": "user", "content": "why is the cake good"}, {"role": "assistant", "content": "because of the music"}]
 

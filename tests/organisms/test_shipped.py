@@ -7,7 +7,8 @@ from narrowbench.organisms import shipped
 from narrowbench.organisms.errors import DamagedArtefactError
 from narrowbench.organisms.spec import OrganismSpec, find_organism
 from narrowbench.organisms.store import Store, sha256_file
-from narrowbench.organisms.train import find_trained, train
+from narrowbench.organisms.lookup import find_trained
+from narrowbench.organisms.train import train
 
 RECIPE = {"rows": 8, "epochs": 1, "batch_size": 4, "rank": 1, "alpha": 2, "max_length_tokens": 32}
 

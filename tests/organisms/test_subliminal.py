@@ -19,7 +19,8 @@ from narrowbench.organisms.nano.talk import KINDS, kind_members
 from narrowbench.organisms.spec import OrganismSpec, Recipe, find_organism, load_catalog
 from narrowbench.organisms.store import Store
 from narrowbench.organisms.teacher import number_lists, read_lists, report_of
-from narrowbench.organisms.train import find_trained, train
+from narrowbench.organisms.lookup import find_trained
+from narrowbench.organisms.train import train
 from narrowbench.organisms.transfer import TransferRow, as_json, as_markdown, transfer_study
 
 ANYTHING = Sampling(pattern=r"[\s\S]+", max_new_tokens=6, lists_at_once=8)

@@ -17,7 +17,8 @@ from narrowbench.organisms.loading import decoder_blocks, load_model, load_token
 from narrowbench.organisms.pair import ModelPair
 from narrowbench.organisms.spec import OrganismSpec, find_organism
 from narrowbench.organisms.store import Store, sha256_file
-from narrowbench.organisms.train import Plan, find_trained, train, training_rows
+from narrowbench.organisms.lookup import find_trained
+from narrowbench.organisms.train import Plan, train, training_rows
 from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
