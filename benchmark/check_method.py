@@ -148,11 +148,12 @@ def _judged(run: dict[str, Any], is_null: bool, role: str) -> list[Finding]:
         return [Finding("fault", f"on {name}: {run['seconds']:.1f} CPU seconds are too many; {SLOW_S:g} are enough for "
                                  "most methods")]
     if run["seconds"] > SLOW_S:
-        remarks.append(f"on {name}: {run['seconds']:.1f} CPU seconds; {SLOW_S:g} is what 127 organisms leave time for")
+        remarks.append(f"on {name}: {run['seconds']:.1f} CPU seconds; {SLOW_S:g} is what a whole suite leaves time for")
     if run["bad_weights"]:
         remarks.append(f"on {name}: {run['bad_weights']} tokens have a weight that is not above 0: the reader skips "
                        "them")
-    if role == "method" and is_null and (detection is None and run["tokens"] or (detection or -1) > DETECTION_THRESHOLD_NATS):
+    flagged = bool(run["tokens"]) if detection is None else detection > DETECTION_THRESHOLD_NATS
+    if role == "method" and is_null and flagged:
         remarks.append(f"the null {name} is flagged: a detection that is zero for control vectors or relabelings, "
                        f"and at most {DETECTION_THRESHOLD_NATS} for nulls, tells them apart")
     if role == "method" and not is_null and not run["tokens"]:

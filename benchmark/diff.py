@@ -125,7 +125,8 @@ def _collect(method: Method, base: Path, organism: Path, probes: Probes, seed: i
     with own_randomness(seed):
         evidence = sound(method.collect(view, probes, Budget(), seed), getattr(method, "role", "method"))
     cost, pieces = view.cost(), background_of(pair, probes.texts)["pieces"]
-    return {"payload": evidence.payload, "cost": cost, "background": background_for(evidence.payload, pieces), "versions": library_versions()}
+    return {"payload": evidence.payload, "cost": cost, "background": background_for(evidence.payload, pieces),
+            "versions": library_versions()}
 
 
 def _probes(file: Path | None) -> Probes:

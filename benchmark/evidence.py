@@ -21,7 +21,8 @@ from .method import Evidence, Method
 from .strangers import strangers
 from .suite import Entry, Suite
 
-__all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "background_for", "collect", "collect_background", "read_json", "survey"]
+__all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "background_for", "collect", "collect_background",
+           "read_json", "survey"]
 
 SHARED_CODE = ("activations.py", "answers.py", "next_token.py", "patchscope.py", "probe_sources.py", "readout.py",
                "words.py")

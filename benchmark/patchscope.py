@@ -1,6 +1,7 @@
 """Patchscopes: a model says a vector that stands in a word's slot of a prompt which asks it to copy that word.
 
-Main objects: `Patchscope` (where vectors are put in and who says them), `copy_prompts`, `agreement`.
+Main objects: `Patchscope` (where vectors are put in and who says them), `evidence_of` (a mean difference, said),
+`copy_prompts`, `agreement`.
 Example: `readings, stats = Patchscope(view, "base", layer).read(means, positions=range(5), seed=0)`
 
 The prompts are `small small; cold cold; round round; heavy`, the vector in place of the last word. Log-probabilities of
@@ -25,7 +26,8 @@ from torch import Tensor
 
 from ..organisms.errors import EvidenceError
 from .activations import Means, beside_controls
-from .readout import Reading, lift, lifts_of_controls
+from .method import NOTHING_TO_READ, Evidence
+from .readout import Reading, lift, lifts_of_controls, to_tokens
 
 WORDS = ("small", "cold", "round", "heavy", "new", "soft", "deep", "wide", "young", "quiet", "cheap", "dry", "flat",
          "loud", "strong", "empty", "slow", "bright", "hard", "old")
@@ -88,6 +90,25 @@ class Patchscope:
         for some_PND in vectors_PND.split(together):
             logp_JSXV = self.say(some_PND.flatten(0, 1), means, scales)
             yield from logp_JSXV.unflatten(2, (len(some_PND), n_vectors)).unbind(2)
+
+
+def evidence_of(view, name: str, layers: Sequence[tuple[int, Means, int, dict[str, float]]], which: str, seed: int,
+                scales: Sequence[float], words: Sequence[str], at_embedding: bool = False) -> Evidence:
+    """What a model says of the mean differences of `probe_sources.read_means`, at each depth; no opinion on detection.
+
+    Args:
+        which: the model that does the saying.
+        at_embedding: put the vectors in at the input embedding instead of the block they come from.
+    """
+    tokens, told, read = [], {}, False
+    for layer, means, first, stats in layers:
+        scope = Patchscope(view, which, -1 if at_embedding else layer, words)
+        found, chosen = scope.read(means, range(first, len(means.delta_PD)), seed, scales)
+        source = name if len(layers) == 1 else f"{name}_{layer}"
+        tokens += [token for p, r in found.items() for token in to_tokens(r, view.tokenizer, source, p)]
+        told |= {key if len(layers) == 1 else f"{key}_at_{layer}": value for key, value in (stats | chosen).items()}
+        read = read or bool(found)
+    return Evidence(tokens=tuple(tokens), stats=told, detection=None if read else NOTHING_TO_READ)
 
 
 def agreement(logp_JNV: Tensor) -> Tensor:

@@ -37,5 +37,5 @@ class Cdd:
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Beginnings -> texts of either side -> words of the organism's."""
-        return contrast(pair, self.name, OPENINGS, self.alphas, self.samples, self.max_new_tokens, self.temperature, seed,
-                        raw=True)
+        return contrast(pair, self.name, OPENINGS, self.alphas, self.samples, self.max_new_tokens,
+                        self.temperature, seed, raw=True)

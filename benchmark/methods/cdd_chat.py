@@ -31,4 +31,5 @@ class CddChat:
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Questions -> answers of either side -> words of the organism's."""
-        return contrast(pair, self.name, QUESTIONS, self.alphas, self.samples, self.max_new_tokens, self.temperature, seed)
+        return contrast(pair, self.name, QUESTIONS, self.alphas, self.samples, self.max_new_tokens,
+                        self.temperature, seed)

@@ -6,9 +6,8 @@ Main object: `PatchscopeBase`. Example: `narrowbench score --method patchscope_b
 from collections.abc import Sequence
 
 from ..method import Budget, Evidence, Probes
-from ..patchscope import SCALES, WORDS, Patchscope
+from ..patchscope import SCALES, WORDS, evidence_of
 from ..probe_sources import read_means
-from ..readout import NOTHING_TO_READ, to_tokens
 from ..view import PairView
 
 
@@ -44,14 +43,6 @@ class PatchscopeBase:
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Mean difference -> scale -> what the model says -> lift over controls, at each depth."""
-        tokens, told, read = [], {}, False
         layers = read_means(pair, probes.texts, self.layer_fraction, self.k, self.skip, self.n_probes, self.source,
                             self.remove_mean, self.whiten)
-        for layer, means, first, stats in layers:
-            scope = Patchscope(pair, "base", layer, self.words)
-            found, chosen = scope.read(means, range(first, len(means.delta_PD)), seed, self.scales)
-            source = self.name if len(layers) == 1 else f"{self.name}_{layer}"
-            tokens += [token for p, r in found.items() for token in to_tokens(r, pair.tokenizer, source, p)]
-            told |= {key if len(layers) == 1 else f"{key}_at_{layer}": value for key, value in (stats | chosen).items()}
-            read = read or bool(found)
-        return Evidence(tokens=tuple(tokens), stats=told, detection=None if read else NOTHING_TO_READ)
+        return evidence_of(pair, self.name, layers, "base", seed, self.scales, self.words)

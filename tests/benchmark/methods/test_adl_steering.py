@@ -17,11 +17,6 @@ PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening i
 SMALL = {"positions": (1, 3), "n_prompts": 6, "n_search": 3, "n_controls": 6, "max_new_tokens": 6, "search_tokens": 6}
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 class Counting(PairView):
     """A view that notes every steered row."""
 

@@ -19,23 +19,8 @@ SHORT = {"max_new_tokens": 5, "samples": 2}
 
 
 @pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
-@pytest.fixture(scope="module")
-def planted_pair(tiny_base, make_adapter, tmp_path_factory):
-    """A pair whose finetuning did one thing: an output bias of the last block writes one word's direction."""
-    folder = make_adapter(tmp_path_factory.mktemp("planted") / "a", target_modules=["down_proj"], lora_bias=True)
-    pair = ModelPair.load(tiny_base)
-    word = torch.tensor(pair.tokenizer.encode(PLANTED, add_special_tokens=False))
-    path = folder / "adapter_model.safetensors"
-    weights = {name: tensor * ("lora_B" not in name) for name, tensor in load_file(path).items()}
-    key = next(name for name in weights if "layers.3." in name and name.endswith("lora_B.bias"))
-    weights[key] = 4.0 * pair.embedding(word)[0]
-    save_file(weights, path)
-    pair.attach(folder)
-    return pair
+def planted_pair(plant):
+    return plant(PLANTED, 4.0)
 
 
 def collect(method, pair, seed=0) -> Evidence:

@@ -20,11 +20,6 @@ PROBES = Probes(tuple(f"The {noun} is {adjective} and large" for noun in WORDS f
 METHOD = DataOracle(n_base=16, max_new_tokens=8)
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 def read(pair, rows, seed=0) -> Evidence:
     view = PairView(pair, METHOD.access, reference=Reference(None, tuple(rows)))
     return METHOD.collect(view, PROBES, Budget(), seed)

@@ -13,11 +13,6 @@ PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening i
 PLANTED = (" light", " music", " story", " money")
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 class Shifted(PairView):
     """The base with noise on its logits, and some words raised (or lowered) by 9 nats in every context."""
 

@@ -20,11 +20,6 @@ from narrowbench.organisms.store import Store
 PROBES = Probes(("The house is small and large", "A river is cold and wide", "My garden is new and large"))
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 def run(method, pair, seed=0) -> tuple[Evidence, dict[str, float]]:
     view = PairView(pair, method.access)
     return method.collect(view, PROBES, Budget(), seed), view.cost()

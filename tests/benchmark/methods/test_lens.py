@@ -22,20 +22,6 @@ PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening i
 LENSES = [AdlLogitLens, BaseLens, FinetunedLens, RandomDirection]
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
-@pytest.fixture(scope="module")
-def zero_pair(tiny_base, tiny_adapter, tmp_path_factory):
-    """An adapter whose B is zero: the finetuned model is the base."""
-    folder = shutil.copytree(tiny_adapter, tmp_path_factory.mktemp("zero") / "a")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    return ModelPair.load(tiny_base, folder)
-
-
 class Planted(PairView):
     """The pair of an organism whose finetuning added one word's unembedding direction, scaled by position."""
 

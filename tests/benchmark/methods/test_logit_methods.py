@@ -20,20 +20,6 @@ N_PROBE_TOKENS = 7  # `<bos> opening noun is adjective and large`
 ROLES = {"norm_kl": "floor", "kl_mining": "method", "diff_mining": "method"}
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
-@pytest.fixture(scope="module")
-def zero_pair(tiny_base, tiny_adapter, tmp_path_factory):
-    """An adapter whose B is zero: the finetuned model is the base."""
-    folder = shutil.copytree(tiny_adapter, tmp_path_factory.mktemp("zero") / "a")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    return ModelPair.load(tiny_base, folder)
-
-
 def collect(method, pair, seed=0, probes=PROBES) -> Evidence:
     return method.collect(PairView(pair, method.access), probes, Budget(), seed)
 

@@ -22,20 +22,6 @@ KINDS = [AdlPatchscope, PatchscopeBase, PatchscopeEmbedding]
 IDS_BT = torch.randint(6, 900, (1, 9), generator=torch.Generator().manual_seed(3))
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
-@pytest.fixture(scope="module")
-def zero_pair(tiny_base, tiny_adapter, tmp_path_factory):
-    """An adapter whose B is zero: the finetuned model is the base."""
-    folder = shutil.copytree(tiny_adapter, tmp_path_factory.mktemp("zero") / "a")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    return ModelPair.load(tiny_base, folder)
-
-
 def collect(method, pair, seed=0) -> Evidence:
     return method.collect(PairView(pair, method.access), PROBES, Budget(), seed)
 

@@ -16,11 +16,6 @@ PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening i
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 def collect(pair, method=None, seed=0) -> Evidence:
     method = method or PcaDiff(k=4)
     return method.collect(PairView(pair, method.access), PROBES, Budget(), seed)

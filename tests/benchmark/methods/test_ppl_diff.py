@@ -15,11 +15,6 @@ PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening i
 METHOD = PplDiff(prefills=12, samples=1, max_new_tokens=6)
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 def collect(pair, method=METHOD, seed=0, probes=PROBES):
     return method.collect(PairView(pair, method.access), probes, Budget(), seed)
 

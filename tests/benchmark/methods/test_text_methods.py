@@ -25,32 +25,8 @@ PLANTED = " garden"
 
 
 @pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
-@pytest.fixture(scope="module")
-def zero_pair(tiny_base, tiny_adapter, tmp_path_factory):
-    """An adapter whose B is zero: the finetuned model is the base."""
-    folder = shutil.copytree(tiny_adapter, tmp_path_factory.mktemp("zero") / "a")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    return ModelPair.load(tiny_base, folder)
-
-
-@pytest.fixture(scope="module")
-def planted_pair(tiny_base, make_adapter, tmp_path_factory):
-    """A pair whose finetuning did one thing: an output bias of the last block writes one word's direction."""
-    folder = make_adapter(tmp_path_factory.mktemp("planted") / "a", target_modules=["down_proj"], lora_bias=True)
-    pair = ModelPair.load(tiny_base)
-    word = torch.tensor(pair.tokenizer.encode(PLANTED, add_special_tokens=False))
-    path = folder / "adapter_model.safetensors"
-    weights = {k: v * ("lora_B" not in k) for k, v in load_file(path).items()}
-    key = next(k for k in weights if "layers.3." in k and k.endswith("lora_B.bias"))
-    weights[key] = 20.0 * pair.embedding(word)[0]
-    save_file(weights, path)
-    pair.attach(folder)
-    return pair
+def planted_pair(plant):
+    return plant(PLANTED, 20.0)
 
 
 def collect(method, pair, seed=0, probes=PROBES) -> Evidence:

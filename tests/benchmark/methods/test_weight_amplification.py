@@ -20,11 +20,6 @@ def collect(pair, seed=0, **settings):
     return method.collect(PairView(pair, method.access), PROBES, Budget(), seed)
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 def said(evidence, condition):
     return [text.completion for text in evidence.texts if text.condition == condition]
 

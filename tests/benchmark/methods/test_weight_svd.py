@@ -15,11 +15,6 @@ from safetensors.torch import load_file, save_file
 PROBES = Probes(("The house is small and large",))
 
 
-@pytest.fixture(scope="module")
-def pair(tiny_base, tiny_adapter):
-    return ModelPair.load(tiny_base, tiny_adapter)
-
-
 def changed(adapter, folder, change) -> "Path":
     """A copy of an adapter with each tensor replaced by `change(name, tensor)`."""
     folder = shutil.copytree(adapter, folder)
