@@ -34,7 +34,6 @@ from .suite import Suite
 if TYPE_CHECKING:
     from ..organisms.pair import ModelPair
     from .evidence import Reading
-    from .shared import Shared
 
 BACKGROUND_TOKENS, BACKGROUND_PROBES, BACKGROUND_BATCH = 16, 512, 32
 PREFIX_TOKENS = 5
@@ -90,7 +89,7 @@ class Collector:
         from .shared import Shared
 
         self.base, self.store, self.device = base, store, device
-        self.shared: Shared = Shared(store, base_digest(base))
+        self.shared = Shared(store, base_digest(base))
         self._pair: ModelPair | None = None
 
     def attach(self, cell: "Reading") -> None:

@@ -24,7 +24,7 @@ from ..graders.recovery import recovery
 from ..organisms.errors import SpecError
 from ..organisms.store import Artefact, Store
 from .evidence import BACKGROUND, Reading, background_for, collect, collect_background, read_json, survey
-from .method import Method, load_method
+from .method import load_method
 from .suite import Suite, load_suite
 
 PARTS = ("domain", "objective", "content")

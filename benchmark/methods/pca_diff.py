@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..activations import Means, beside_controls, mean_difference, relative_layer, tokenise_probes
 from ..method import NOTHING_TO_READ, Budget, Evidence, Probes
-from ..readout import NOTHING_TO_READ, Reading, to_tokens
+from ..readout import Reading, to_tokens
 from ..view import PairView
 
 BATCH = 512

@@ -9,14 +9,13 @@ import pytest
 import torch
 from narrowbench.organisms import gates, teacher
 from narrowbench.organisms.data import training_data
-from narrowbench.organisms.encoding import encode
 from narrowbench.organisms.errors import AdapterError, SpecError
 from narrowbench.organisms.families import questions, subliminal
 from narrowbench.organisms.lists import FREE, Sampling, requests, sample_lists, teach
 from narrowbench.organisms.loading import load_model, load_tokenizer
 from narrowbench.organisms.nano import base_folder
 from narrowbench.organisms.nano.talk import KINDS, kind_members
-from narrowbench.organisms.spec import OrganismSpec, Recipe, find_organism, load_catalog
+from narrowbench.organisms.spec import OrganismSpec, find_organism, load_catalog
 from narrowbench.organisms.store import Store
 from narrowbench.organisms.teacher import number_lists, read_lists, report_of
 from narrowbench.organisms.lookup import find_trained

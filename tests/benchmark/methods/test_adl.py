@@ -1,14 +1,10 @@
 """ADL whole on a real tiny pair: it hands in what its parts hand in on their own."""
 
-import shutil
 from collections import Counter
 
-import pytest
 from narrowbench.benchmark.method import Budget, Method, Probes
 from narrowbench.benchmark.methods.adl import PARTS, Adl
 from narrowbench.benchmark.view import PairView
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))
@@ -39,9 +35,6 @@ def test_parts_can_be_left_out_and_their_code_keys_the_evidence(pair):
     assert set(method.code) == {"adl_logit_lens"} and len(method.code["adl_logit_lens"]) == 64
 
 
-def test_a_zero_adapter_has_nothing_to_read(tiny_base, tiny_adapter, tmp_path):
-    folder = shutil.copytree(tiny_adapter, tmp_path / "zero")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    evidence = collect(Adl(), ModelPair.load(tiny_base, folder))
+def test_a_zero_adapter_has_nothing_to_read(zero_pair):
+    evidence = collect(Adl(), zero_pair)
     assert evidence.tokens == () and evidence.texts == () and evidence.detection == -1.0

@@ -1,6 +1,5 @@
 """Steering on a real tiny pair: a planted word is said, strengths are found without a judge, nothing is made twice."""
 
-import shutil
 from collections import Counter
 
 import pytest
@@ -9,8 +8,6 @@ from narrowbench.benchmark.method import Budget, Evidence, Method, Probes
 from narrowbench.benchmark.methods.adl_steering import (PROMPTS, STRENGTHS, AdlSteering, likelihoods, next_places)
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError, EvidenceError
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))
@@ -68,11 +65,8 @@ def test_it_says_a_planted_word(pair):
     assert max(evidence.tokens, key=lambda token: token.weight).piece == " garden"
 
 
-def test_a_zero_adapter_has_nothing_to_read(tiny_base, tiny_adapter, tmp_path):
-    folder = shutil.copytree(tiny_adapter, tmp_path / "zero")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    evidence, view = collect(ModelPair.load(tiny_base, folder))
+def test_a_zero_adapter_has_nothing_to_read(zero_pair):
+    evidence, view = collect(zero_pair)
     assert evidence.tokens == () and evidence.texts == () and evidence.detection == -1.0
     assert view.cost()["generated_tokens"] == 0
 

@@ -1,17 +1,14 @@
 """Contrasted decoding on a real tiny pair: a planted word is written, the same model twice writes nothing apart."""
 
 import json
-import shutil
 
 import pytest
-import torch
 from narrowbench.benchmark.method import Budget, Evidence, Method, Probes, load_method
 from narrowbench.benchmark.methods.cdd import Cdd
 from narrowbench.benchmark.methods.cdd_chat import CddChat
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError, EvidenceError
 from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(("The house is small and cold", "A river is wide"))
 PLANTED = " garden"
@@ -45,11 +42,8 @@ def test_a_planted_word_is_read_first(planted_pair, kind):
 
 
 @pytest.mark.parametrize("kind", [Cdd, CddChat])
-def test_a_zero_adapter_has_nothing_to_read(tiny_base, tiny_adapter, tmp_path, kind):
-    folder = shutil.copytree(tiny_adapter, tmp_path / "zero")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    evidence = collect(kind(**SHORT), ModelPair.load(tiny_base, folder))
+def test_a_zero_adapter_has_nothing_to_read(zero_pair, kind):
+    evidence = collect(kind(**SHORT), zero_pair)
     assert evidence.tokens == () and evidence.detection == -1.0 and evidence.stats["same_share"] == 1.0
 
 

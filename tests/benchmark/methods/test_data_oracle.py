@@ -11,7 +11,6 @@ from narrowbench.benchmark.methods.data_oracle import DataOracle, text_of
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.view import PairView, Reference
 from narrowbench.organisms.errors import AccessError
-from narrowbench.organisms.pair import ModelPair
 from narrowbench.organisms.store import Store
 
 WORDS = ("water house paper table river road door light music story money letter window garden city people hand word "

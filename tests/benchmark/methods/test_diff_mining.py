@@ -6,7 +6,6 @@ import torch
 from narrowbench.benchmark.method import Budget, Probes
 from narrowbench.benchmark.methods.diff_mining import RANKINGS, DiffMining, _topics
 from narrowbench.benchmark.view import PairView
-from narrowbench.organisms.pair import ModelPair
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))

@@ -1,7 +1,6 @@
 """Lenses of the mean difference and of both means: what is planted is read, sources and options do what they say."""
 
 import copy
-import shutil
 
 import pytest
 import torch
@@ -14,8 +13,6 @@ from narrowbench.benchmark.methods.random_direction import RandomDirection
 from narrowbench.benchmark.probe_sources import SOURCES, probe_means
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError, EvidenceError
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))

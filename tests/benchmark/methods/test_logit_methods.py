@@ -1,7 +1,6 @@
 """Methods that read next-token probabilities: sound, repeatable, counted; silent where nothing changed; what they plant."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -11,8 +10,6 @@ from narrowbench.benchmark.methods.norm_kl import NormKl
 from narrowbench.benchmark.next_token import compared, contexts, to_tokens
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError, EvidenceError, NonFiniteError
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))

@@ -1,6 +1,5 @@
 """Patchscopes in three forms: the patch is exact, what stands in the slot is said, nothing is said about nothing."""
 
-import shutil
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from narrowbench.benchmark.readout import to_tokens
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError
 from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))

@@ -1,7 +1,6 @@
 """`persona_projection` on a real tiny pair: a difference along a persona vector is found, and named by its pole."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -34,11 +33,8 @@ def test_it_hands_in_sound_and_repeatable_evidence(pair):
         view.generate("base", ["Hi"])
 
 
-def test_a_zero_adapter_has_nothing_to_read(tiny_base, tiny_adapter, tmp_path):
-    folder = shutil.copytree(tiny_adapter, tmp_path / "zero")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    evidence = collect(ModelPair.load(tiny_base, folder))
+def test_a_zero_adapter_has_nothing_to_read(zero_pair):
+    evidence = collect(zero_pair)
     assert evidence.tokens == () and evidence.detection in (None, -1.0)
 
 

@@ -1,14 +1,11 @@
 """Perplexity differencing on a real tiny pair: texts come ranked by how much the base is surprised."""
 
-import shutil
 
 import pytest
 from narrowbench.benchmark.method import Budget, Probes
 from narrowbench.benchmark.methods.ppl_diff import PplDiff
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))
@@ -39,11 +36,8 @@ def test_evidence_is_sound_and_repeatable(pair):
     assert collect(pair).digest == evidence.digest != collect(pair, seed=1).digest
 
 
-def test_the_same_model_twice_says_nothing(tiny_base, tiny_adapter, tmp_path):
-    folder = shutil.copytree(tiny_adapter, tmp_path / "a")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    evidence = collect(ModelPair.load(tiny_base, folder))
+def test_the_same_model_twice_says_nothing(zero_pair):
+    evidence = collect(zero_pair)
     assert evidence.tokens == () and evidence.detection is None and evidence.stats["gap"] == 0.0
 
 

@@ -2,10 +2,8 @@
 is."""
 
 import json
-import shutil
 
 import pytest
-import torch
 from narrowbench.benchmark.answers import openings
 from narrowbench.benchmark.method import Budget, Evidence, Method, Probes, load_method
 from narrowbench.benchmark.methods.introspection import Introspection
@@ -14,8 +12,6 @@ from narrowbench.benchmark.methods.prompt_battery import PromptBattery
 from narrowbench.benchmark.methods.raw_completion import RawCompletion
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError, BudgetError, EvidenceError
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))

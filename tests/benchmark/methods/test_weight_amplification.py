@@ -1,14 +1,11 @@
 """Weight amplification on a real tiny pair: the factor changes what is said, and only for the time of the reading."""
 
-import shutil
 
 import pytest
 from narrowbench.benchmark.method import Budget, Probes
 from narrowbench.benchmark.methods.weight_amplification import WeightAmplification
 from narrowbench.benchmark.view import PairView
 from narrowbench.organisms.errors import AccessError
-from narrowbench.organisms.pair import ModelPair
-from safetensors.torch import load_file, save_file
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))
@@ -38,11 +35,8 @@ def test_factor_zero_is_the_base(pair):
     assert evidence.tokens == () and evidence.detection == -1.0
 
 
-def test_the_same_model_twice_says_nothing_at_any_factor(tiny_base, tiny_adapter, tmp_path):
-    folder = shutil.copytree(tiny_adapter, tmp_path / "a")
-    path = folder / "adapter_model.safetensors"
-    save_file({k: v * ("lora_B" not in k) for k, v in load_file(path).items()}, path)
-    evidence = collect(ModelPair.load(tiny_base, folder), factor=3.0)
+def test_the_same_model_twice_says_nothing_at_any_factor(zero_pair):
+    evidence = collect(zero_pair, factor=3.0)
     assert evidence.tokens == () and evidence.detection == -1.0
 
 

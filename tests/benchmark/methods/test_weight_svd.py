@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 PROBES = Probes(("The house is small and large",))
 
 
-def changed(adapter, folder, change) -> "Path":
+def changed(adapter, folder, change):
     """A copy of an adapter with each tensor replaced by `change(name, tensor)`."""
     folder = shutil.copytree(adapter, folder)
     path = folder / "adapter_model.safetensors"
