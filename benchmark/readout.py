@@ -1,6 +1,7 @@
 """From log-probabilities of a vector and of control vectors to tokens: what it says beyond what any vector says.
 
-Main objects: `lift`, `Reading` (lifts, what counts, detection), `lens_readings`, `to_tokens`, `detection_of`.
+Main objects: `lift`, `Reading` (lifts, what counts, detection), `Controls`, `lens_readings`, `to_tokens`,
+`detection_of`.
 Source: SCORING, "Random-vector control". With r over control vectors of the same scale, in the same model and prompt:
     lift(t) = log p(t | delta) - log mean_r p(t | r)
 A token counts only where log p(t | delta) exceeds the 95th percentile over r in both control sets.
@@ -39,6 +40,24 @@ def lifts_of_controls(logp_RV: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Controls:
+    """What vectors without objective say, and how much of it any vector may say by chance."""
+
+    logp_RV: Tensor
+    floor_V: Tensor
+    """95th percentile of each token's log-probability, of the control set where it is higher."""
+    top: float
+    """95th percentile over controls of the mean of their 20 largest lifts."""
+
+    @classmethod
+    def of(cls, logp_RV: Tensor) -> "Controls":
+        """From log-probabilities of the isotropic vectors, then as many differences, as in `beside_controls`."""
+        isotropic_RV, differences_RV = logp_RV.chunk(2)
+        return cls(logp_RV, torch.maximum(_quantile(isotropic_RV), _quantile(differences_RV)),
+                   float(_quantile(_top_mean(lifts_of_controls(logp_RV)))))
+
+
+@dataclass(frozen=True)
 class Reading:
     """One vector's readout against its controls."""
 
@@ -51,11 +70,13 @@ class Reading:
     @classmethod
     def of(cls, logp_NV: Tensor) -> "Reading":
         """From log-probabilities of a vector and its controls, in the order of `beside_controls`."""
-        logp_V, both_RV = logp_NV[0], logp_NV[1:]
-        isotropic_RV, differences_RV = both_RV.chunk(2)
-        counts_V = (logp_V > _quantile(isotropic_RV)) & (logp_V > _quantile(differences_RV))
-        lifts_V = lift(logp_V, both_RV)
-        return cls(lifts_V, counts_V, float(_top_mean(lifts_V) - _quantile(_top_mean(lifts_of_controls(both_RV)))))
+        return cls.beside(logp_NV[0], Controls.of(logp_NV[1:]))
+
+    @classmethod
+    def beside(cls, logp_V: Tensor, controls: Controls) -> "Reading":
+        """From log-probabilities of a vector, beside controls that several vectors may share."""
+        lifts_V = lift(logp_V, controls.logp_RV)
+        return cls(lifts_V, logp_V > controls.floor_V, float(_top_mean(lifts_V)) - controls.top)
 
 
 def _quantile(values_RX: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..activations import Means, beside_controls, mean_difference, relative_layer, tokenise_probes
 from ..method import NOTHING_TO_READ, Budget, Evidence, Probes
-from ..readout import Reading, to_tokens
+from ..readout import Controls, Reading, to_tokens
 from ..view import PairView
 
 BATCH = 512
@@ -69,7 +69,8 @@ class PcaDiff:
         both_ND = means.norm_base * torch.cat([vectors_CD, -vectors_CD]).float()
         logp_NV = pair.unembed("finetuned", torch.cat([both_ND, controls_RD])).log_softmax(-1).cpu()
         n = len(both_ND)
-        read = [Reading.of(torch.cat([logp_NV[i: i + 1], logp_NV[n:]])) for i in range(n)]
+        controls = Controls.of(logp_NV[n:])
+        read = [Reading.beside(logp_V, controls) for logp_V in logp_NV[:n]]
         return [max(pair_of_signs, key=lambda reading: reading.detection)
                 for pair_of_signs in zip(read[: n // 2], read[n // 2:], strict=True)]
 
