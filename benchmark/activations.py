@@ -112,15 +112,14 @@ def mean_differences(view, ids_NT: Tensor, layers: Sequence[int], positions: ran
     samples = []
     for start in range(0, len(ids_UT), batch_size):
         rows = slice(start, start + batch_size)
-        resid = {which: view.residual(which, ids_UT[rows], layers, positions) for which in sums}
-        weights = counts_U[rows].double().to(resid["base"].device)
-        samples.append(resid["base"][:, picked[(picked >= start) & (picked < rows.stop)] - start].cpu())
-        resid["delta"] = resid["finetuned"] - resid["base"]
-        for which, resid_LBPD in resid.items():
-            norms_LP[which] += torch.einsum("b,lbp->lp", weights, resid_LBPD.norm(dim=-1).double()).cpu()
-            if which in sums:
-                sums[which] += torch.einsum("b,lbpd->lpd", weights, resid_LBPD.double()).cpu()
-                _check_finite(sums[which], which, layers)
+        base_LBPD = view.residual("base", ids_UT[rows], layers, positions)
+        samples.append(base_LBPD[:, picked[(picked >= start) & (picked < rows.stop)] - start].cpu())
+        found = view.departure(ids_UT[rows], layers, positions, counts_U[rows], base_LBPD)
+        for which in sums:
+            sums[which] += found[which].cpu()
+            _check_finite(sums[which], which, layers)
+        for which in norms_LP:
+            norms_LP[which] += found[f"{which}_norm"].cpu()
     delta_LPD = (sums["finetuned"] - sums["base"]) / n
     sample_LMPD, size_L = torch.cat(samples, dim=1), {w: _past_the_first(norms_LP[w]) / n for w in sums}
     if reference_NT is not None:
@@ -132,6 +131,20 @@ def mean_differences(view, ids_NT: Tensor, layers: Sequence[int], positions: ran
     return [Means(delta_LPD[i], sums["base"][i] / n, sums["finetuned"][i] / n, float(size_L["base"][i]),
                   float(size_L["finetuned"][i]), norms_LP["delta"][i] / n, sample_LMPD[i], n, len(ids_UT))
             for i in range(len(layers))]
+
+
+def departure(base_LBPD: Tensor, finetuned_LBPD: Tensor, counts_B: Tensor) -> dict[str, Tensor]:
+    """What means are made of: sums over rows, each counted `counts_B` times, in float64.
+
+    Returns:
+        "base" and "finetuned": streams, as sums_LPD; "base_norm", "finetuned_norm" and "delta_norm": their norms and
+        those of each row's difference, as sums_LP.
+    """
+    counts_B = counts_B.to(base_LBPD.device).double()
+    resid = {"base": base_LBPD, "finetuned": finetuned_LBPD, "delta": finetuned_LBPD - base_LBPD}
+    norms = {f"{name}_norm": torch.einsum("b,lbp->lp", counts_B, one.norm(dim=-1).double())
+             for name, one in resid.items()}
+    return norms | {name: torch.einsum("b,lbpd->lpd", counts_B, resid[name].double()) for name in ("base", "finetuned")}
 
 
 def _spread(n: int, inverse_N: Tensor | None = None) -> Tensor:

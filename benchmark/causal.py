@@ -33,6 +33,7 @@ from .activations import mean_difference, relative_layer, tokenise_probes
 from .projection import FINETUNING, MODES, SPAN, Encoded, Losses, Planes, losses_of, planes_of
 from .studies import K, LAYER_FRACTION, Estimate, Design, choose, ratio_estimate
 from .suite import Entry
+from .view import PairView
 
 KIND = "causal"
 REGISTERS = (FINETUNING, "documents", "chats")
@@ -196,7 +197,8 @@ def design(suite: str = "demo", organisms: Sequence[str] = (), layer_fraction: f
 
     def measure(pair, entry: Entry, store: Store) -> dict[str, Any]:
         layer = relative_layer(pair.n_layers, layer_fraction)
-        means = mean_difference(pair, tokenise_probes(pair.tokenizer, chosen.probes.texts, K), layer, K)
+        means = mean_difference(PairView(pair, {"activations"}), tokenise_probes(pair.tokenizer, chosen.probes.texts, K),
+                                layer, K)
         own = _finetuning_rows(entry, chosen.base, n_rows, seed, store)
         rows = {**({FINETUNING: own} if own else {}), **world(entry)}
         return causal_effect(pair, rows, means.delta_PD, layer, n_random, seed, mode).to_dict()

@@ -1,7 +1,7 @@
 """Results that several methods and organisms need: computed once, kept in memory and in the store.
 
-Main object: `Shared`: what the base gives is the same for every organism of a suite, and what a model says unchanged is
-the same for every method. `PairView` asks it before it runs a model.
+Main object: `Shared`: what the base gives is the same for every organism of a suite, and what an organism says, steered or
+not, and how its mean activations differ is the same for every method. `PairView` asks it before it runs a model.
 Example: `PairView(pair, access, budget, shared=Shared(store, base_digest(base)).of(organism.digest))`
 
 What a method gets is its own copy. A reused result is charged as if it had been computed: a method's cost does not
@@ -23,21 +23,26 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Store, sha256_file
 
 if TYPE_CHECKING:  # a second run asks what there is, and needs no models
+    import torch
+
     from ..organisms.pair import ModelPair, Usage
 
 KIND = "shared"
 MAX_STORED_BYTES = 2**26
 """A larger result is not written to disk: reading it back would take as long as computing it."""
 MAX_HELD_BYTES = 2**29
+ALONE = "value"
 TENSOR, TEXTS, USAGE = "tensor.safetensors", "texts.json", "usage.json"
-KEPT = {"residual": ("base",), "logprobs": ("base",), "logits": ("base",), "generate": ("base", "finetuned")}
+KEPT = {"residual": ("base",), "logprobs": ("base",), "logits": ("base",), "generate": ("base", "finetuned"),
+        "steered": ("finetuned",), "departure": ("finetuned",)}
 """Which results, of which side, are shared; the rest belongs to one organism and one method."""
 NEVER_STORED = ("logits",)
-_CODE = ("pair.py", "generation.py", "hooks.py", "loading.py")
-CODE_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / "organisms" / name) for name in _CODE])
+_CODE = ("organisms/pair.py", "organisms/generation.py", "organisms/hooks.py", "organisms/loading.py",
+         "benchmark/activations.py")
+CODE_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / name) for name in _CODE])
 """Over what computes the results, as it was when loaded: part of every key, so changed code reuses nothing."""
 
-Value = Tensor | list[str]
+Value = Tensor | dict[str, Tensor] | list[str]
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,17 @@ class _Held:
 
     @property
     def n_bytes(self) -> int:
+        if isinstance(self.value, list):
+            return sum(map(len, self.value))
+        return sum(one.numel() * one.element_size() for one in _tensors(self.value).values())
+
+    def copied(self, device: "torch.device") -> Value:
+        """The value as a method's own."""
+        if isinstance(self.value, list):
+            return list(self.value)
         if isinstance(self.value, Tensor):
-            return self.value.numel() * self.value.element_size()
-        return sum(map(len, self.value))
+            return self.value.to(device, copy=True)
+        return {name: one.to(device, copy=True) for name, one in self.value.items()}
 
 
 class Shared:
@@ -98,8 +111,7 @@ class Shared:
             for name, spent in asdict(held.usage).items():
                 setattr(pair.usage, name, getattr(pair.usage, name) + spent)
         self._hold(key, held)
-        copy = held.value.to(pair.device, copy=True) if isinstance(held.value, Tensor) else list(held.value)
-        return copy, held.usage.forward_tokens if found else 0
+        return held.copied(pair.device), held.usage.forward_tokens if found else 0
 
     def _hold(self, key: str, held: _Held) -> None:
         """Keeps a result in memory; the least recently used ones go where room is needed."""
@@ -114,16 +126,21 @@ class Shared:
             return None
         usage = usage_type(**json.loads((artefact.path / USAGE).read_text(encoding="utf-8")))
         if (artefact.path / TENSOR).is_file():
-            return _Held(load_file(artefact.path / TENSOR)["value"], usage)
+            tensors = load_file(artefact.path / TENSOR)
+            return _Held(tensors.get(ALONE, tensors), usage)
         return _Held(json.loads((artefact.path / TEXTS).read_text(encoding="utf-8")), usage)
 
 
 def _write(folder: Path, held: _Held) -> None:
     (folder / USAGE).write_text(json.dumps(asdict(held.usage)), encoding="utf-8")
-    if isinstance(held.value, Tensor):
-        save_file({"value": held.value.cpu().contiguous()}, folder / TENSOR)
-    else:
+    if isinstance(held.value, list):
         (folder / TEXTS).write_text(json.dumps(held.value, ensure_ascii=False), encoding="utf-8")
+    else:
+        save_file({name: one.cpu().contiguous() for name, one in _tensors(held.value).items()}, folder / TENSOR)
+
+
+def _tensors(value: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+    return {ALONE: value} if isinstance(value, Tensor) else value
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ Example: `view = PairView(pair, method.access, budget); method.collect(view, pro
 import resource
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..organisms.errors import AccessError, BudgetError
 from ..organisms.spec import OrganismSpec
+from .activations import departure
 from .method import ACCESS, Budget
 from .shared import Shared
 
@@ -82,12 +83,22 @@ class PairView:
         self._need("residual", "activations")
         return self._from(which, "residual", {"ids_BT": ids_BT, "layers": layers, "positions": positions})
 
+    def departure(self, ids_BT: Tensor, layers: Sequence[int], positions: Sequence[int], counts_B: Tensor,
+                  base_LBPD: Tensor) -> dict[str, Tensor]:
+        """Sums that mean differences are made of (`activations.departure`), computed once for all methods that read the
+        same texts at the same depths; needs access "activations". `base_LBPD` is what `residual` gives for the base."""
+        self._need("departure", "activations")
+        arguments = {"ids_BT": ids_BT, "layers": layers, "positions": positions, "counts_B": counts_B}
+        return self._from("finetuned", "departure", arguments, lambda: departure(
+            base_LBPD, self.residual("finetuned", ids_BT, layers, positions), counts_B))
+
     def steered(self, which: str, prompts: "Sequence[Prompt]", layer: int, vectors_BD: Tensor, max_new_tokens: int = 64,
                 temperature: float = 0.0, seed: int = 0, raw: bool = False) -> list[str]:
         """Completions under a vector added after a block, one a prompt; needs access "activations"."""
         self._need("steered", "activations")
-        return self._charged(self._pair.steered(which, prompts, layer, vectors_BD, max_new_tokens, temperature, seed,
-                                                raw))
+        return self._from(which, "steered", {
+            "prompts": prompts, "layer": layer, "vectors_BD": vectors_BD, "max_new_tokens": max_new_tokens,
+            "temperature": temperature, "seed": seed, "raw": raw})
 
     def patched(self, which: str, ids_BT: Tensor, layer: int, position: int, vectors_BD: Tensor) -> Tensor:
         """Last-token logits_BV under a patch; needs access "activations"."""
@@ -154,10 +165,10 @@ class PairView:
             raise AccessError(f"`{what}` needs access {' or '.join(map(repr, any_of))}, but the method declares "
                               f"{sorted(self._access)}. Add it to the method's `access`.")
 
-    def _from(self, which: str, what: str, arguments: dict[str, Any]) -> Any:
-        """A result of the pair that may be there already."""
+    def _from(self, which: str, what: str, arguments: dict[str, Any], make: Callable[[], Any] | None = None) -> Any:
+        """A result that may be there already; `make` = None: the pair's own method of that name makes it."""
         result, reused = self._shared.get(self._pair, what, which, arguments,
-                                          lambda: getattr(self._pair, what)(which, **arguments))
+                                          make or (lambda: getattr(self._pair, what)(which, **arguments)))
         self._reused_tokens += reused
         return self._charged(result)
 

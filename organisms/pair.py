@@ -24,7 +24,7 @@ from .finetunes import check_organism, is_full
 from .generation import Contrast, Prompt, encode, sampling, steered
 from .hooks import Stop, hidden_of, hooks, replaced
 from .loading import (ADAPTER_NAME, cache_argument, decoder_blocks, forget_positions, load_adapter, load_model,
-                      load_tokenizer, plain_generation, replace_adapter)
+                      load_tokenizer, plain_generation, replace_adapter, switched_off)
 
 __all__ = ["ModelPair", "Usage", "base_digest", "check_adapter", "check_organism", "decoder_blocks"]
 
@@ -113,7 +113,7 @@ class ModelPair:
             raise AdapterError("this pair has no organism, so there is no finetuned side. Call `attach(folder)` first.")
         model = self._full if which == "finetuned" and self._full is not None else self._core
         forget_positions(model)
-        with self.model.disable_adapter() if which == "base" and wrapped else nullcontext():
+        with switched_off(self.model) if which == "base" and wrapped else nullcontext():
             yield model
 
     @torch.inference_mode()

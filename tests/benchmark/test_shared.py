@@ -14,6 +14,11 @@ CALLS = {
     "logprobs": lambda view, which: view.logprobs(which, IDS_BT),
     "logits": lambda view, which: view.logits(which, IDS_BT),
     "generate": lambda view, which: view.generate(which, ["the house"], 5, temperature=1.0, seed=2)}
+OF_ORGANISMS = {
+    "generate": CALLS["generate"],
+    "steered": lambda view, which: view.steered(which, ["the house"], 1, torch.ones(1, view.width), 5, 1.0, 2),
+    "departure": lambda view, which: view.departure(IDS_BT, [0, 1], range(3), torch.tensor([1, 2]),
+                                                    CALLS["residual"](view, "base"))}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +27,8 @@ def pair(tiny_base, tiny_adapter):
 
 
 def same(one, other) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
@@ -60,17 +67,23 @@ def test_what_a_method_does_to_a_result_stays_its_own(pair):
     assert torch.equal(CALLS["residual"](view, "base"), expected)
 
 
-def test_what_an_organism_says_is_shared_between_methods_but_not_between_organisms(pair, tmp_path):
-    shared = Shared(Store(tmp_path), "base")
-    views = [PairView(pair, ACCESS, shared=shared.of(name)) for name in ("one", "one", "two")]
-    reused = []
-    for view in views:
-        CALLS["generate"](view, "finetuned")
-        reused.append(view.cost()["reused_tokens"] > 0)
-    assert reused == [False, True, False]
-    again = PairView(pair, ACCESS, shared=shared.of("one"))
-    CALLS["residual"](again, "finetuned")
-    assert again.cost()["reused_tokens"] == 0
+@pytest.mark.parametrize("what", OF_ORGANISMS)
+def test_what_an_organism_gave_is_shared_between_methods_but_not_between_organisms(pair, tmp_path, what):
+    seen = []
+    for name in ("one", "one", "two"):
+        view = PairView(pair, ACCESS, shared=Shared(Store(tmp_path), "base").of(name))  # a new process: from disk
+        seen.append((OF_ORGANISMS[what](view, "finetuned"), spent(view), view.cost()["reused_tokens"]))
+    (value, paid, reused), (again, paid_again, reused_again), (_, _, of_another) = seen
+    assert same(again, value) and paid_again == paid
+    assert reused == 0 and reused_again == paid[0] > of_another
+
+
+def test_activations_of_an_organism_are_not_kept(pair):
+    shared = Shared(None, "base").of("one")
+    for _ in range(2):
+        again = PairView(pair, ACCESS, shared=shared)
+        CALLS["residual"](again, "finetuned")
+        assert again.cost()["reused_tokens"] == 0
 
 
 def test_another_base_or_question_is_another_result(pair, tmp_path):

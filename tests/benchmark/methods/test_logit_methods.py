@@ -1,4 +1,4 @@
-"""Methods that read next-token probabilities: sound, repeatable, counted; silent where nothing changed; what they plant."""
+"""Methods that read next-token probabilities: sound, repeatable, counted; silent where nothing changed."""
 
 import json
 
@@ -69,7 +69,8 @@ def test_norm_kl_grows_with_the_change_and_is_known_in_closed_form(pair):
     view = Raised(pair, {"logits"})
     evidence = NormKl(null_kl_nats=1.0).collect(view, PROBES, Budget(), 0)
     ids_NT, mask_NT = contexts(pair.tokenizer, PROBES.texts, 128, 16)
-    p = pair.logits("base", ids_NT).softmax(-1)[mask_NT][:, pair.tokenizer.encode(" garden", add_special_tokens=False)[0]]
+    [word] = pair.tokenizer.encode(" garden", add_special_tokens=False)
+    p = pair.logits("base", ids_NT).softmax(-1)[mask_NT][:, word]
     tilted = p * torch.e**3 / (1 - p + p * torch.e**3)
     expected = (3 * tilted - (1 - p + p * torch.e**3).log()).mean()
     assert evidence.stats["mean_kl"] == pytest.approx(float(expected), rel=1e-3)
