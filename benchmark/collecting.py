@@ -1,6 +1,6 @@
 """Collecting evidence: a method reads the organisms of a suite in turn, here or in worker processes.
 
-Main objects: `collect`, `collect_background`, `Collector` (one resident base, and the organism that is attached to it).
+Main objects: `collect`, `pool_for`, `collect_background`, `Collector` (one resident base, and the organism that is attached to it).
 Example: `collect(suite, method, survey(...).cells, seed=0, store=Store(), name="adl_logit_lens", workers=2)`
 
 Whatever happens to a method on one organism costs that cell and no other: an exception, NaN, empty evidence, and in
@@ -16,7 +16,7 @@ import os
 import random
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from rich.progress import Progress
 
 from ..organisms.errors import EvidenceError
 from ..organisms.store import Artefact, Store, library_versions, write_atomic
-from .jobs import Job, n_cores, run_jobs
+from .jobs import Job, Pool, n_cores
 from .method import Evidence, Method, load_method
 from .suite import Suite
 
@@ -47,7 +47,7 @@ BYTES_PER_WEIGHT_BYTE, WORKER_BYTES = 4, 2**29
 
 
 def collect(suite: Suite, method: Method, cells: Iterable["Reading"], seed: int, store: Store, device: str = "cpu", *,
-            name: str | None = None, workers: int | None = 0, progress: bool = False) -> None:
+            name: str | None = None, workers: int | None = 0, pool: Pool | None = None, progress: bool = False) -> None:
     """Runs the method on each of these organisms and stores what it finds, or a note of its failure.
 
     Args:
@@ -55,20 +55,26 @@ def collect(suite: Suite, method: Method, cells: Iterable["Reading"], seed: int,
             settings of `method`. None = this object only, so in this process.
         workers: Processes, each with one resident base; None = one a core, as far as memory goes; 0 = this process,
             where nothing can stop a method that hangs between two calls of the pair, or that crashes.
+        pool: Instead of `workers`: processes that read with several methods one after another, see `pool_for`.
         progress: Whether to show a bar on stderr.
     """
     cells = list(cells)
-    if name is None or workers == 0:
+    if name is None or (workers == 0 and pool is None):
         return _collect_here(suite, method, cells, seed, store, device, progress)
     lean = replace(suite, entries=(), cards=())
     jobs = [Job(cell.entry.spec.id, _read_cell, {"work": _Work(
         lean, name, dict(vars(method)), cell, seed, store.root, device)}, before=_attach_cell,
         limit_s=suite.budget.seconds) for cell in cells]
-    workers = default_workers(suite.base, device) if workers is None else workers
-    outcomes = run_jobs(jobs, workers, progress, CELLS_PER_WORKER, title=f"reading with {method.name}", tell=False)
+    with pool_for(suite.base, device, workers) if pool is None else nullcontext(pool) as readers:
+        outcomes = readers.run(jobs, progress, CELLS_PER_WORKER, f"reading with {method.name}", tell=False)
     for cell, outcome in zip(cells, outcomes, strict=True):
         if outcome.error:
             _note(store, cell, outcome.error, outcome.details)
+
+
+def pool_for(base: Path, device: str, workers: int | None = None) -> Pool:
+    """Processes for `collect`; `workers` = None: as many as there are cores and memory for."""
+    return Pool(default_workers(base, device) if workers is None else workers)
 
 
 def default_workers(base: Path, device: str) -> int:

@@ -74,51 +74,100 @@ def n_cores() -> int:
 
 def run_jobs(jobs: Sequence[Job], workers: int | None = None, progress: bool = True,
              jobs_per_worker: int = JOBS_PER_WORKER, title: str = "jobs", tell: bool = True) -> list[Outcome]:
-    """Runs jobs in child processes and returns their outcomes in the order of the jobs.
-
-    A worker imports a heavy library once, for its first job. What jobs print is shown only if their process dies.
+    """Runs jobs in child processes that end with them; else as `Pool.run`.
 
     Args:
         workers: Processes at once (default: one per core); each gets its share of the cores as threads.
-        progress: Whether to show a bar on stderr with the jobs at work and the time left.
-        jobs_per_worker: After so many jobs a process is replaced by a fresh one.
-        title: What the bar calls the work.
-        tell: Whether the bar names failures as they come.
 
     Raises:
         ValueError: fewer than one worker.
-        KeyboardInterrupt: after all workers were ended. What finished jobs stored stays stored.
     """
     workers = n_cores() if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it must be at least 1. Leave `--workers` out for one per core.")
-    n_threads = max(1, n_cores() // max(1, min(workers, len(jobs))))
-    outcomes: list[Outcome | None] = [None] * len(jobs)
-    waiting = deque(range(len(jobs)))
-    pool: list[_Worker] = []
-    with tempfile.TemporaryDirectory(prefix="narrowbench-jobs-") as logs, _bar(
-            title, len(jobs), progress, tell) as bar:
-        try:
-            while waiting or pool:
-                while waiting and len(pool) < workers:
-                    pool.append(_Worker(Path(logs), n_threads))
-                    _next_job(pool[-1], jobs, waiting)
-                bar.show([jobs[worker.at].name for worker in pool])
-                for worker in _ready(pool):
-                    outcome = worker.result(jobs[worker.at])
-                    if outcome is None:
-                        continue
-                    outcomes[worker.at] = outcome
-                    bar.done(outcome)
-                    if worker.alive and waiting and worker.n_done < jobs_per_worker:
-                        _next_job(worker, jobs, waiting)
-                    else:
-                        worker.end()
-                        pool.remove(worker)
-        finally:
-            for worker in pool:
-                worker.kill()
-    return [outcome for outcome in outcomes if outcome is not None]
+    with Pool(min(workers, max(1, len(jobs)))) as pool:
+        return pool.run(jobs, progress, jobs_per_worker, title, tell)
+
+
+class Pool:
+    """Child processes that stay for the next jobs, so that what takes seconds to import is imported once.
+
+    Args:
+        workers: Processes at once (default: one per core); each gets its share of the cores as threads. They are
+            started when there is something to do.
+
+    Raises:
+        ValueError: fewer than one worker.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = n_cores() if workers is None else workers
+        if self.workers < 1:
+            raise ValueError(f"workers is {workers}; it must be at least 1. Leave `--workers` out for one per core.")
+        self._n_threads = max(1, n_cores() // self.workers)
+        self._idle: list[_Worker] = []
+        self._logs = tempfile.TemporaryDirectory(prefix="narrowbench-jobs-")
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for worker in self._idle:
+            worker.end()
+        self._idle.clear()
+        self._logs.cleanup()
+
+    def run(self, jobs: Sequence[Job], progress: bool = True, jobs_per_worker: int = JOBS_PER_WORKER,
+            title: str = "jobs", tell: bool = True) -> list[Outcome]:
+        """Runs jobs and returns their outcomes in the order of the jobs.
+
+        A worker imports a heavy library once, for its first job. What jobs print is shown only if their process dies.
+
+        Args:
+            progress: Whether to show a bar on stderr with the jobs at work and the time left.
+            jobs_per_worker: After so many jobs a process is replaced by a fresh one.
+            title: What the bar calls the work.
+            tell: Whether the bar names failures as they come.
+
+        Raises:
+            KeyboardInterrupt: after all workers were ended. What finished jobs stored stays stored.
+        """
+        outcomes: list[Outcome | None] = [None] * len(jobs)
+        waiting = deque(range(len(jobs)))
+        busy: list[_Worker] = []
+        with _bar(title, len(jobs), progress, tell) as bar:
+            try:
+                while waiting or busy:
+                    while waiting and len(busy) < self.workers:
+                        busy.append(self._worker())
+                        _next_job(busy[-1], jobs, waiting)
+                    bar.show([jobs[worker.at].name for worker in busy])
+                    for worker in _ready(busy):
+                        outcome = worker.result(jobs[worker.at])
+                        if outcome is None:
+                            continue
+                        outcomes[worker.at] = outcome
+                        bar.done(outcome)
+                        fresh = worker.alive and worker.n_done < jobs_per_worker
+                        if fresh and waiting:
+                            _next_job(worker, jobs, waiting)
+                            continue
+                        busy.remove(worker)
+                        if fresh:
+                            self._idle.append(worker)
+                        else:
+                            worker.end()
+            finally:
+                for worker in busy:
+                    worker.kill()
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _worker(self) -> "_Worker":
+        """One that waits for work, if it still lives, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.end()
+        return _Worker(Path(self._logs.name), self._n_threads)
 
 
 def train_job(spec_json: str, base: str, seed: int, home: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from ..organisms.errors import RecordError, TrainingError
@@ -22,6 +22,9 @@ from .evidence import collect, collect_background, survey
 from .method import load_method
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
+
+if TYPE_CHECKING:
+    from .jobs import Pool
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Result:
 
 
 def score(method: str, suite: str = "demo", investigator: str = "reader", seed: int = 0, store: Store | None = None,
-          log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True, workers: int | None = 0) -> Result:
+          log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True, workers: int | None = 0,
+          pool: "Pool | None" = None) -> Result:
     """Scores a method on a suite and returns the rows of its log.
 
     Args:
@@ -69,6 +73,7 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
         progress: Whether to show progress on stderr.
         workers: Processes that collect; None = one a core, 0 = this one, which a method that hangs or crashes takes
             along.
+        pool: Instead of `workers`: processes that stay for the next method.
 
     Raises:
         NotFoundError: no such method, suite or investigator.
@@ -86,7 +91,8 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
     if have.background is None:
         collect_background(chosen, store, device)
     if todo := [cell for cell in have.cells if cell.evidence is None]:
-        collect(chosen, found, todo, seed, store, device, name=method, workers=workers, progress=progress)
+        collect(chosen, found, todo, seed, store, device, name=method, workers=workers, pool=pool,
+                progress=progress)
     with _home(store):
         have = survey(chosen, found, source_sha256, seed, store, organisms)
         task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]))

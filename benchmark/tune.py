@@ -12,6 +12,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..graders.detect import auroc, detection_score
 from ..graders.recovery import recovery
 from ..organisms.errors import SpecError
 from ..organisms.store import Artefact, Store
+from .collecting import pool_for
 from .evidence import BACKGROUND, Reading, background_for, collect, collect_background, read_json, survey
 from .method import load_method
 from .suite import Suite, load_suite
@@ -102,13 +104,14 @@ def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", s
     if survey(chosen, default, source_sha256, seed, store, organisms).background is None:
         collect_background(chosen, store, device)
     trials = []
-    for settings in combinations:
-        method = type(default)(**settings)
-        cells = survey(chosen, method, source_sha256, seed, store, organisms).cells
-        if todo := [cell for cell in cells if cell.evidence is None]:
-            collect(chosen, method, todo, seed, store, device, name=name, workers=workers, progress=progress)
-        seen = survey(chosen, method, source_sha256, seed, store, organisms)
-        trials.append(_trial(chosen, settings, seen.cells, seen.background))
+    with pool_for(chosen.base, device, workers) if workers != 0 else nullcontext() as pool:
+        for settings in combinations:
+            method = type(default)(**settings)
+            cells = survey(chosen, method, source_sha256, seed, store, organisms).cells
+            if todo := [cell for cell in cells if cell.evidence is None]:
+                collect(chosen, method, todo, seed, store, device, name=name, pool=pool, progress=progress)
+            seen = survey(chosen, method, source_sha256, seed, store, organisms)
+            trials.append(_trial(chosen, settings, seen.cells, seen.background))
     return trials
 
 

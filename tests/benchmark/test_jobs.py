@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from narrowbench.benchmark.jobs import Job, n_cores, run_jobs, train_job
+from narrowbench.benchmark.jobs import Job, Pool, n_cores, run_jobs, train_job
 from narrowbench.organisms.spec import load_spec
 from narrowbench.organisms.store import Store
 
@@ -97,6 +97,22 @@ def test_workers_live_on_are_replaced_and_get_their_share_of_the_cores(work):
     assert os.environ.get("OMP_NUM_THREADS") == before
     told = run_jobs(jobs[:2], workers=2 * n_cores(), progress=False)
     assert {outcome.value["threads"] for outcome in told} == {str(max(1, n_cores() // 2))}
+
+
+def test_a_pool_keeps_its_workers_for_the_next_jobs_and_replaces_dead_ones(work):
+    jobs = [Job(str(i), work.about) for i in range(2)]
+    with Pool(1) as pool:
+        first, second = ({outcome.value["pid"] for outcome in pool.run(jobs, progress=False)} for _ in range(2))
+        assert first == second and len(first) == 1
+        [pid] = first
+        os.kill(pid, signal.SIGKILL)
+        pool._idle[0].process.join()
+        [other, _] = pool.run(jobs, progress=False)
+        assert not other.error and other.value["pid"] != pid
+        [spent, last] = pool.run(jobs, progress=False, jobs_per_worker=3)
+        assert spent.value["pid"] == other.value["pid"] != last.value["pid"]
+        left = [worker.process for worker in pool._idle]
+    assert left and not any(process.is_alive() for process in left)
 
 
 def test_no_jobs_and_no_workers(work):
