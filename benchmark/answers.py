@@ -56,11 +56,11 @@ def contrast(pair, source: str, prompts: Sequence, alphas: Sequence[float], samp
         alphas: strengths of the contrast; `samples` texts a prompt and alpha on either side, read together.
     """
     must_be_askable(pair.tokenizer, source, prompts, raw)
-    prompts, asked, found, reference = [prompt for prompt in prompts for _ in range(samples)], [], [], []
-    for alpha in alphas:
-        for texts, strength in ((found, alpha), (reference, -1 - alpha)):  # q + a (q - p) = p - (1 + a) (p - q)
-            texts += pair.contrasted(prompts, strength, max_new_tokens, temperature, seed, raw)
-        asked += prompts
+    rows = [(prompt, alpha) for alpha in alphas for prompt in prompts for _ in range(samples)]
+    asked, strengths = [prompt for prompt, _ in rows], [alpha for _, alpha in rows]
+    exchanged = [-1 - alpha for alpha in strengths]  # q + a (q - p) = p - (1 + a) (p - q)
+    found, reference = (pair.contrasted(asked, chosen, max_new_tokens, temperature, seed, raw)
+                        for chosen in (strengths, exchanged))
     return evidence_of(source, asked, found, reference, seed, condition="contrasted")
 
 

@@ -72,8 +72,8 @@ class PairView:
         self._need("logits", "logits")
         return self._from(which, "logits", {"ids_BT": ids_BT})
 
-    def contrasted(self, prompts: "Sequence[Prompt]", alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
-                   seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
+    def contrasted(self, prompts: "Sequence[Prompt]", alpha: float | Sequence[float], max_new_tokens: int = 64,
+                   temperature: float = 0.0, seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
         """Completions that the organism favours over the base; needs access "logits". See `ModelPair.contrasted`."""
         self._need("contrasted", "logits")
         return self._charged(self._pair.contrasted(prompts, alpha, max_new_tokens, temperature, seed, raw, keep))

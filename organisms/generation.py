@@ -62,11 +62,14 @@ class Contrast(LogitsProcessor):
     Args:
         other: context manager that gives the model of q.
         mask_BT: of the prompt, padded on the left.
+        alpha: of all rows, or one a row.
     """
 
-    def __init__(self, other: Callable[[], AbstractContextManager[PreTrainedModel]], mask_BT: Tensor, alpha: float,
-                 keep: float) -> None:
-        self.other, self.mask_BT, self.alpha, self.keep = other, mask_BT, alpha, keep
+    def __init__(self, other: Callable[[], AbstractContextManager[PreTrainedModel]], mask_BT: Tensor,
+                 alpha: float | Sequence[float], keep: float) -> None:
+        self.other, self.mask_BT, self.keep = other, mask_BT, keep
+        self.alpha_X1 = torch.tensor([alpha] if isinstance(alpha, (int, float)) else list(alpha),
+                                     device=mask_BT.device)[:, None]
         self.cache: DynamicCache | None = None
         self.n_seen = 0
 
@@ -81,7 +84,7 @@ class Contrast(LogitsProcessor):
                         logits_to_keep=1, **{cache_argument(model): self.cache})
         self.n_seen = input_ids.shape[1]
         logp_BV, logq_BV = scores.float().log_softmax(-1), out.logits[:, -1].float().log_softmax(-1)
-        contrasted_BV = logp_BV + self.alpha * (logp_BV - logq_BV)
+        contrasted_BV = logp_BV + self.alpha_X1 * (logp_BV - logq_BV)
         if self.keep <= 0:
             return contrasted_BV
         floor_B1 = logp_BV.max(dim=-1, keepdim=True).values + math.log(self.keep)

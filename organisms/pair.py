@@ -185,9 +185,14 @@ class ModelPair:
         with steered(block, vectors_BD):
             return self._sample(which, prompts, max_new_tokens, temperature, seed, raw)
 
-    def contrasted(self, prompts: Sequence[Prompt], alpha: float, max_new_tokens: int = 64, temperature: float = 0.0,
-                   seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
-        """Completions by log p_finetuned + alpha (log p_finetuned - log p_base), see `generation.Contrast`."""
+    def contrasted(self, prompts: Sequence[Prompt], alpha: float | Sequence[float], max_new_tokens: int = 64,
+                   temperature: float = 0.0, seed: int = 0, raw: bool = False, keep: float = 0.1) -> list[str]:
+        """Completions by log p_finetuned + alpha (log p_finetuned - log p_base), alpha one for all prompts or one each.
+
+        See `generation.Contrast`. Raises ValueError if there are not as many alphas as prompts.
+        """
+        if not isinstance(alpha, (int, float)) and len(alpha) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts and {len(alpha)} alphas; give one alpha, or one a prompt")
         return self._sample("finetuned", prompts, max_new_tokens, temperature, seed, raw,
                             lambda mask_BT: Contrast(lambda: self.side("base"), mask_BT, alpha, keep))
 

@@ -67,6 +67,13 @@ def test_contrast_is_the_formula_on_full_forwards(pair):
         assert text == pair.tokenizer.decode(ids[0, n_prompt:], skip_special_tokens=True)
 
 
+def test_each_prompt_may_have_a_contrast_of_its_own(pair):
+    apart = [pair.contrasted(PROMPTS, alpha, 6)[i] for i, alpha in enumerate((0.0, 3.0))]
+    assert pair.contrasted(PROMPTS[:2], [0.0, 3.0], 6) == apart
+    with pytest.raises(ValueError, match="one a prompt"):
+        pair.contrasted(PROMPTS, [1.0], 6)
+
+
 def test_contrast_counts_both_models(pair):
     before = replace(pair.usage)
     pair.generate("finetuned", PROMPTS[:1], 4)
