@@ -197,8 +197,8 @@ def design(suite: str = "demo", organisms: Sequence[str] = (), layer_fraction: f
 
     def measure(pair, entry: Entry, store: Store) -> dict[str, Any]:
         layer = relative_layer(pair.n_layers, layer_fraction)
-        means = mean_difference(PairView(pair, {"activations"}), tokenise_probes(pair.tokenizer, chosen.probes.texts, K),
-                                layer, K)
+        ids_NT = tokenise_probes(pair.tokenizer, chosen.probes.texts, K)
+        means = mean_difference(PairView(pair, {"activations"}), ids_NT, layer, K)
         own = _finetuning_rows(entry, chosen.base, n_rows, seed, store)
         rows = {**({FINETUNING: own} if own else {}), **world(entry)}
         return causal_effect(pair, rows, means.delta_PD, layer, n_random, seed, mode).to_dict()

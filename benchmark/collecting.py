@@ -1,6 +1,7 @@
 """Collecting evidence: a method reads the organisms of a suite in turn, here or in worker processes.
 
-Main objects: `collect`, `pool_for`, `collect_background`, `Collector` (one resident base, and the organism that is attached to it).
+Main objects: `collect`, `pool_for`, `collect_background`, `Collector` (one resident base, and the organism that is
+attached to it).
 Example: `collect(suite, method, survey(...).cells, seed=0, store=Store(), name="adl_logit_lens", workers=2)`
 
 Whatever happens to a method on one organism costs that cell and no other: an exception, NaN, empty evidence, and in

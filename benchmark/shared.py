@@ -1,7 +1,7 @@
 """Results that several methods and organisms need: computed once, kept in memory and in the store.
 
-Main object: `Shared`: what the base gives is the same for every organism of a suite, and what an organism says, steered or
-not, and how its mean activations differ is the same for every method. `PairView` asks it before it runs a model.
+Main object: `Shared`: what the base gives is the same for every organism of a suite, and what an organism says, steered
+or not, and how its mean activations differ is the same for every method. `PairView` asks it before it runs a model.
 Example: `PairView(pair, access, budget, shared=Shared(store, base_digest(base)).of(organism.digest))`
 
 What a method gets is its own copy. A reused result is charged as if it had been computed: a method's cost does not

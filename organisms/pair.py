@@ -202,10 +202,11 @@ class ModelPair:
         """`beside`: from the prompts' mask to a processor that runs the other side on every token too."""
         batch = encode(self.tokenizer, prompts, raw).to(self.device)
         devices = [self.device] if self.device.type == "cuda" else []
+        processors = LogitsProcessorList([beside(batch["attention_mask"])] if beside else [])
         with self.side(which) as model, torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             ids = model.generate(**batch, max_new_tokens=max_new_tokens, **sampling(temperature),
-                                 logits_processor=LogitsProcessorList([beside(batch["attention_mask"])] if beside else []))
+                                 logits_processor=processors)
         new = ids[:, batch["input_ids"].shape[1]:]
         n_new = int((new != self.tokenizer.pad_token_id).sum())
         n_prompt = int(batch["attention_mask"].sum())
