@@ -122,9 +122,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
           as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Score diffing methods on a suite; prints a table (of several methods: a summary) and the paths of the logs."""
     from .benchmark import run, table
-    from .benchmark.collecting import pool_for
     from .benchmark.method import methods
-    from .benchmark.suite import load_suite
 
     names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
     if dry_run:
@@ -133,14 +131,14 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
         return show(told if len(told) > 1 else told[0], True) if as_json else show_tables(
             [table.plan_table(f"{name} on {suite}: a dry run", steps) for name, steps in plans.items()])
     results = []
-    with pool_for(load_suite(suite).base, device, workers or None) as pool:
-        for name in names:
-            started_s = time.monotonic()
-            results.append(run.score(name, suite, investigator, seed, store_at(home), log_dir, device,
-                                     progress=not quiet, pool=pool))
-            if len(names) > 1 and not quiet:
-                took_s = time.monotonic() - started_s
-                note(f"{name}: {'reused' if results[-1].reused else 'scored'} in {took_s:.0f} s", "")
+    started_s = time.monotonic()
+    for result in run.score_all(names, suite, investigator, seed, store_at(home), log_dir, device,
+                                progress=not quiet, workers=workers or None):
+        results.append(result)
+        if len(names) > 1 and not quiet:
+            took_s = time.monotonic() - started_s
+            note(f"{result.method}: {'reused' if result.reused else 'scored'} in {took_s:.0f} s", "")
+        started_s = time.monotonic()
     if as_json:
         return show([result.to_dict() for result in results] if len(results) > 1 else results[0].to_dict(), True)
     if len(results) > 1:

@@ -8,7 +8,7 @@ Each step looks first at what is there: organisms and evidence in the store, a w
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..organisms.errors import RecordError, TrainingError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
 from .evidence import collect, collect_background, survey
-from .method import load_method
+from .method import load_method, methods
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
 
@@ -102,6 +102,20 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
             log = _evaluate(task, log_dir)
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
     return Result(found.name, chosen.id, investigator, path, reused, tuple(rows_of(log)), tuple(warnings))
+
+
+def score_all(names: Sequence[str], suite: str = "demo", investigator: str = "reader", seed: int = 0,
+              store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
+              workers: int | None = None) -> Iterator[Result]:
+    """As `score`, one method after another. Those of the package share processes, which load libraries and base once;
+    anybody else's gets its own, so that what it leaves behind in a process reaches no other method's evidence."""
+    from .collecting import pool_for
+
+    own = set(methods())
+    with pool_for(load_suite(suite).base, device, workers) as pool:
+        for name in names:
+            yield score(name, suite, investigator, seed, store, log_dir, device, progress, workers,
+                        pool if name in own else None)
 
 
 def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None) -> list[dict[str, str]]:

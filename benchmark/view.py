@@ -88,7 +88,8 @@ class PairView:
         """Sums that mean differences are made of (`activations.departure`), computed once for all methods that read the
         same texts at the same depths; needs access "activations". `base_LBPD` is what `residual` gives for the base."""
         self._need("departure", "activations")
-        arguments = {"ids_BT": ids_BT, "layers": layers, "positions": positions, "counts_B": counts_B}
+        arguments = {"ids_BT": ids_BT, "layers": layers, "positions": positions, "counts_B": counts_B,
+                     "base_LBPD": base_LBPD}  # a caller's own stream must not pass for the base's in another's result
         return self._from("finetuned", "departure", arguments, lambda: departure(
             base_LBPD, self.residual("finetuned", ids_BT, layers, positions), counts_B))
 

@@ -8,7 +8,7 @@ import pytest
 from narrowbench.benchmark.collecting import sound
 from narrowbench.benchmark.evidence import Survey, collect, survey
 from narrowbench.benchmark.method import Evidence, Token, load_method
-from narrowbench.benchmark.run import score
+from narrowbench.benchmark.run import score, score_all
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.organisms.errors import EvidenceError
 from narrowbench.organisms.store import Store
@@ -123,3 +123,20 @@ def test_empty_evidence_is_for_floors_and_ceilings_only():
         sound([1], "method")
     with pytest.raises(EvidenceError, match="NaN"):
         Evidence(detection=math.nan)
+
+
+def test_what_a_foreign_method_leaves_in_its_process_reaches_no_other_method(store, tiny_suite, tmp_path):
+    names = []
+    for name in ("Early", "Late"):
+        (tmp_path / f"{name}.py").write_text(
+            f"import sys\n\nclass {name}:\n    name, version, access = {name!r}, '1', frozenset({{'none'}})\n\n"
+            "    def collect(self, pair, probes, budget, seed):\n"
+            "        from narrowbench.benchmark.method import Evidence\n"
+            "        before = getattr(sys, 'left_by', self.name)\n"
+            "        sys.left_by = self.name\n"
+            "        return Evidence(stats={'disturbed': float(before != self.name)})\n")
+        names.append(f"{tmp_path / name}.py:{name}")
+    list(score_all(names, str(tiny_suite), store=store, log_dir=tmp_path / "logs", progress=False, workers=1))
+    method, source_sha256 = load_method(names[1])
+    cells = survey(load_suite(str(tiny_suite)), method, source_sha256, 0, store).cells
+    assert cells and all(cell.payload["stats"] == {"disturbed": 0.0} for cell in cells)

@@ -78,6 +78,14 @@ def test_what_an_organism_gave_is_shared_between_methods_but_not_between_organis
     assert reused == 0 and reused_again == paid[0] > of_another
 
 
+def test_a_caller_s_own_stream_does_not_pass_for_the_base_s_in_another_s_result(pair):
+    shared, counts_B = Shared(None, "base").of("one"), torch.tensor([1, 2])
+    base_LBPD = pair.residual("base", IDS_BT, [0, 1], range(3))
+    PairView(pair, ACCESS, shared=shared).departure(IDS_BT, [0, 1], range(3), counts_B, torch.zeros_like(base_LBPD))
+    found = PairView(pair, ACCESS, shared=shared).departure(IDS_BT, [0, 1], range(3), counts_B, base_LBPD)
+    assert torch.equal(found["base"], torch.einsum("b,lbpd->lpd", counts_B.double(), base_LBPD.double()))
+
+
 def test_activations_of_an_organism_are_not_kept(pair):
     shared = Shared(None, "base").of("one")
     for _ in range(2):
