@@ -4,8 +4,8 @@ Main object: `Shared`: what the base gives is the same for every organism of a s
 or not, and how its mean activations differ is the same for every method. `PairView` asks it before it runs a model.
 Example: `PairView(pair, access, budget, shared=Shared(store, base_digest(base)).of(organism.digest))`
 
-What a method gets is its own copy. A reused result is charged as if it had been computed: a method's cost does not
-depend on what ran before it. How much of it was reused stands beside it as `reused_tokens`.
+What a method gets is its own copy. A reused result is charged as if it had been computed: tokens and FLOPs of a
+method do not depend on what ran before it; its seconds do. How much of it was reused stands beside it as `reused_tokens`.
 """
 
 import hashlib
