@@ -4,12 +4,14 @@ Main object: `Shared`: what the base gives is the same for every organism of a s
 or not, and how its mean activations differ is the same for every method. `PairView` asks it before it runs a model.
 Example: `PairView(pair, access, budget, shared=Shared(store, base_digest(base)).of(organism.digest))`
 
-What a method gets is its own copy. A reused result is charged as if it had been computed: tokens and FLOPs of a
-method do not depend on what ran before it; its seconds do. How much of it was reused stands beside it as `reused_tokens`.
+What a method gets is its own copy. A reused result is charged as if it had been computed: tokens, FLOPs and the seconds
+it took when it was. So the cost of a method does not depend on what ran before it. How much of it was reused stands
+beside it as `reused_tokens`.
 """
 
 import hashlib
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -38,9 +40,9 @@ KEPT = {"residual": ("base",), "logprobs": ("base",), "logits": ("base",), "gene
 """Which results, of which side, are shared; the rest belongs to one organism and one method."""
 NEVER_STORED = ("logits",)
 _CODE = ("organisms/pair.py", "organisms/generation.py", "organisms/hooks.py", "organisms/loading.py",
-         "benchmark/activations.py")
+         "benchmark/activations.py", "benchmark/shared.py")
 CODE_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / name) for name in _CODE])
-"""Over what computes the results, as it was when loaded: part of every key, so changed code reuses nothing."""
+"""Over what computes and keeps the results, as it was when loaded: part of every key, so changed code reuses nothing."""
 
 Value = Tensor | dict[str, Tensor] | list[str]
 
@@ -49,6 +51,7 @@ Value = Tensor | dict[str, Tensor] | list[str]
 class _Held:
     value: Value
     usage: "Usage"
+    seconds: float
 
     @property
     def n_bytes(self) -> int:
@@ -76,6 +79,7 @@ class Shared:
 
     def __init__(self, store: Store | None, base: str, organism: str | None = None) -> None:
         self.store, self.base, self.organism = store, base, organism
+        self._ahead_s = 0.0
         self._held: OrderedDict[str, _Held] = OrderedDict()
 
     def of(self, organism: str) -> "Shared":
@@ -84,6 +88,11 @@ class Shared:
         other._held = self._held
         return other
 
+    def clock(self) -> float:
+        """Seconds as methods are charged for them: a result takes as long as it took to compute, found or not, and
+        keeping results takes no time."""
+        return time.monotonic() + self._ahead_s
+
     def get(self, pair: "ModelPair", what: str, which: str, arguments: dict[str, Any],
             make: Callable[[], Value]) -> tuple[Value, int]:
         """The result of `make`, found or computed, and how many of its tokens no model had to run for.
@@ -91,6 +100,7 @@ class Shared:
         Args:
             arguments: everything besides the models that decides the result; tensors by content.
         """
+        entered_s = self.clock()
         organism = self.organism if which == "finetuned" else ""
         if which not in KEPT.get(what, ()) or organism is None:
             return make(), 0
@@ -102,16 +112,18 @@ class Shared:
         held = self._held.get(key) or self._read(key, type(pair.usage))
         found = held is not None
         if not found:
-            before = replace(pair.usage)
+            before, started_s = replace(pair.usage), self.clock()
             value = make()
-            held = _Held(value, _less(pair.usage, before))
+            held = _Held(value, _less(pair.usage, before), self.clock() - started_s)
             if self.store is not None and what not in NEVER_STORED and held.n_bytes <= MAX_STORED_BYTES:
                 self.store.save(KIND, key, config, inputs, lambda folder: _write(folder, held))
         else:
             for name, spent in asdict(held.usage).items():
                 setattr(pair.usage, name, getattr(pair.usage, name) + spent)
         self._hold(key, held)
-        return held.copied(pair.device), held.usage.forward_tokens if found else 0
+        copied = held.copied(pair.device)
+        self._ahead_s += held.seconds - (self.clock() - entered_s)
+        return copied, held.usage.forward_tokens if found else 0
 
     def _hold(self, key: str, held: _Held) -> None:
         """Keeps a result in memory; the least recently used ones go where room is needed."""
@@ -124,15 +136,16 @@ class Shared:
         artefact = self.store.find(KIND, key) if self.store is not None else None
         if artefact is None:
             return None
-        usage = usage_type(**json.loads((artefact.path / USAGE).read_text(encoding="utf-8")))
+        spent = json.loads((artefact.path / USAGE).read_text(encoding="utf-8"))
+        seconds, usage = spent.pop("seconds"), usage_type(**spent)
         if (artefact.path / TENSOR).is_file():
             tensors = load_file(artefact.path / TENSOR)
-            return _Held(tensors.get(ALONE, tensors), usage)
-        return _Held(json.loads((artefact.path / TEXTS).read_text(encoding="utf-8")), usage)
+            return _Held(tensors.get(ALONE, tensors), usage, seconds)
+        return _Held(json.loads((artefact.path / TEXTS).read_text(encoding="utf-8")), usage, seconds)
 
 
 def _write(folder: Path, held: _Held) -> None:
-    (folder / USAGE).write_text(json.dumps(asdict(held.usage)), encoding="utf-8")
+    (folder / USAGE).write_text(json.dumps(asdict(held.usage) | {"seconds": held.seconds}), encoding="utf-8")
     if isinstance(held.value, list):
         (folder / TEXTS).write_text(json.dumps(held.value, ensure_ascii=False), encoding="utf-8")
     else:

@@ -6,7 +6,6 @@ Example: `view = PairView(pair, method.access, budget); method.collect(view, pro
 
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,7 +47,7 @@ class PairView:
             raise AccessError(f"unknown access {sorted(unknown)}; a method declares some of {sorted(ACCESS)}")
         self._pair, self._budget, self._reference = pair, budget, reference
         self._shared, self._reused_tokens = shared or Shared(None, "this view's base"), 0
-        self._started_s, self._before = time.monotonic(), replace(pair.usage)
+        self._started_s, self._before = self._shared.clock(), replace(pair.usage)
         if pair.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pair.device)
         self.tokenizer, self.n_layers, self.width, self.n_vocab = (
@@ -150,6 +149,7 @@ class PairView:
     def cost(self) -> dict[str, float]:
         """What was used since the view was made; `reused_tokens` of the forward tokens were there already.
 
+        `seconds` are by the clock, with what was there already charged at the time it took when it was computed.
         `peak_bytes` is the most memory held at once: of the accelerator since then, else of the process since it began.
         """
         used, before = self._pair.usage, self._before
@@ -159,7 +159,8 @@ class PairView:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return {"forward_tokens": used.forward_tokens - before.forward_tokens,
                 "generated_tokens": used.generated_tokens - before.generated_tokens, "flops": used.flops - before.flops,
-                "reused_tokens": self._reused_tokens, "seconds": time.monotonic() - self._started_s, "peak_bytes": peak}
+                "reused_tokens": self._reused_tokens, "seconds": self._shared.clock() - self._started_s,
+                "peak_bytes": peak}
 
     def _need(self, what: str, *any_of: str) -> None:
         if not self._access & set(any_of):

@@ -55,6 +55,39 @@ def test_in_memory_nothing_is_computed_twice(pair):
         assert later.cost()["reused_tokens"] == later.cost()["forward_tokens"] > 0, what
 
 
+@pytest.mark.parametrize("store", [None, Store])
+def test_a_reused_result_takes_the_seconds_that_it_took(pair, tmp_path, monkeypatch, store):
+    """By a clock that moves only when a result is made, or written."""
+    from narrowbench.benchmark import shared as module
+
+    now_s, write = [0.0], module._write
+    monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
+
+    def after(seconds, function):
+        def slowly(*arguments):
+            now_s[0] += seconds
+            return function(*arguments)
+        return slowly
+
+    monkeypatch.setattr(module, "_write", after(5.0, write))
+    shared = Shared(store and store(tmp_path), "base").of("one")
+
+    def inner():
+        return shared.get(pair, "generate", "base", {"prompts": ["in"]}, after(2.0, lambda: ["in"]))[0]
+
+    def outer():
+        return shared.get(pair, "generate", "finetuned", {"prompts": ["out"]}, after(3.0, lambda: inner() + ["out"]))[0]
+
+    def seconds_of(call):
+        view = PairView(pair, ACCESS, shared=shared)
+        call()
+        return view.cost()["seconds"]
+
+    assert [seconds_of(inner), seconds_of(outer), seconds_of(outer), seconds_of(inner)] == [2.0, 5.0, 5.0, 2.0]
+    shared = Shared(store and store(tmp_path), "base").of("one")  # a new process: with a store, from disk
+    assert [seconds_of(outer), seconds_of(inner), seconds_of(outer)] == [5.0, 2.0, 5.0]
+
+
 def test_what_a_method_does_to_a_result_stays_its_own(pair):
     shared = Shared(None, "base")
     view = PairView(pair, ACCESS, shared=shared.of("one"))
