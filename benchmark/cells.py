@@ -17,7 +17,9 @@ from ..graders.recovery import normal, recovery
 from ..organisms.errors import EvidenceError
 from ..organisms.spec import OrganismSpec, digest_of
 from ..organisms.store import Artefact, Store, sha256_file
-from .evidence import BACKGROUND, Reading, Survey, background_for, collect, collect_background, read_json, survey
+from .background import BACKGROUND, background_for, collect_background
+from .collecting import collect
+from .evidence import Reading, Survey, read_json, survey
 from .method import load_method
 from .suite import Entry, Suite, load_suite, sample_id
 

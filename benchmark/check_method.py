@@ -19,7 +19,7 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Store
 from .collecting import CEILING_ACCESS, own_randomness, sound
 from .investigators.reader import DETECTION_THRESHOLD_NATS
-from .jobs import Job, n_cores, run_jobs
+from .jobs import Job, Pool, n_cores
 from .method import ACCESS, Method, load_method
 
 SUITE = "nano-draft:dev"
@@ -68,17 +68,19 @@ def check_method(name: str, store: Store | None = None, limit_s: float = LIMIT_S
     Raises:
         NotFoundError: no such file, or not one class with a `collect`.
     """
-    try:
-        method, _ = load_method(name)
-    except NotFoundError:
-        raise
-    except (Exception, SystemExit) as error:  # The file may be anybody's code; whatever it raises is its fault.
-        return Report(name, (Finding("fault", f"it cannot be loaded: {type(error).__name__}: {error}"),), ())
-    found = _looked_at(method, Path(name.partition(":")[0]).stem)
-    if any(one.level == "fault" for one in found):
-        return Report(str(getattr(method, "name", name)), tuple(found), ())
-    runs, more = _tried(name, method, store or Store(), limit_s)
-    return Report(method.name, (*found, *more), tuple(runs))
+    with Pool(min(WORKERS, n_cores()), imports=("narrowbench.organisms.pair",)) as pool:
+        pool.start()
+        try:
+            method, _ = load_method(name)
+        except NotFoundError:
+            raise
+        except (Exception, SystemExit) as error:  # The file may be anybody's code; whatever it raises is its fault.
+            return Report(name, (Finding("fault", f"it cannot be loaded: {type(error).__name__}: {error}"),), ())
+        found = _looked_at(method, Path(name.partition(":")[0]).stem)
+        if any(one.level == "fault" for one in found):
+            return Report(str(getattr(method, "name", name)), tuple(found), ())
+        runs, more = _tried(pool, name, method, store or Store(), limit_s)
+        return Report(method.name, (*found, *more), tuple(runs))
 
 
 def _looked_at(method: Method, stem: str) -> list[Finding]:
@@ -112,7 +114,8 @@ def _looked_at(method: Method, stem: str) -> list[Finding]:
     return found
 
 
-def _tried(name: str, method: Method, store: Store, limit_s: float) -> tuple[list[dict[str, Any]], list[Finding]]:
+def _tried(pool: Pool, name: str, method: Method, store: Store,
+           limit_s: float) -> tuple[list[dict[str, Any]], list[Finding]]:
     """Runs it: each organism once, the first one twice."""
     from ..organisms.lookup import find_trained
     from .suite import load_suite
@@ -129,7 +132,7 @@ def _tried(name: str, method: Method, store: Store, limit_s: float) -> tuple[lis
             raise NotFoundError(f"There is no {organism} to try a method on. `narrowbench train {organism}` grows it.")
         jobs.append(Job(organism, _run, {"name": name, "base": suite.base, "organism": artefact.path,
                                          "probes": suite.probes}, before=_attach, limit_s=limit_s))
-    outcomes = run_jobs(jobs, workers=min(WORKERS, n_cores()), progress=False)
+    outcomes = pool.run(jobs, progress=False)
     found = [Finding("fault", f"on {outcome.job.name}: {outcome.error}") for outcome in outcomes if outcome.error]
     runs = [{"organism": outcome.job.name, **outcome.value["row"]} for outcome in outcomes[:-1] if not outcome.error]
     first, again = outcomes[0], outcomes[-1]

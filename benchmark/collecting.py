@@ -1,6 +1,6 @@
 """Collecting evidence: a method reads the organisms of a suite in turn, here or in worker processes.
 
-Main objects: `collect`, `pool_for`, `collect_background`, `Collector` (one resident base, and the organism that is
+Main objects: `collect`, `pool_for`, `Collector` (one resident base, and the organism that is
 attached to it).
 Example: `collect(suite, method, survey(...).cells, seed=0, store=Store(), name="adl_logit_lens", workers=2)`
 
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..organisms.errors import EvidenceError
-from ..organisms.store import Artefact, Store, library_versions, write_atomic
+from ..organisms.store import Store, library_versions, write_atomic
 from .jobs import Job, Pool, n_cores
 from .method import Evidence, Method, load_method
 from .suite import Suite
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
     from ..organisms.pair import ModelPair
     from .evidence import Reading
 
-BACKGROUND_TOKENS, BACKGROUND_PROBES, BACKGROUND_BATCH = 16, 512, 32
-PREFIX_TOKENS = 5
-MIN_PROBABILITY = 1e-5
-EVIDENCE, BACKGROUND, FAILURE = "evidence.json", "background.json", "failure.json"
+EVIDENCE, FAILURE = "evidence.json", "failure.json"
 CEILING_ACCESS = frozenset({"data", "objective"})
 CELLS_PER_WORKER = 256
 """After so many cells a worker is replaced, so that what a method never frees does not add up."""
@@ -251,41 +248,3 @@ def _reference(suite: Suite, method: Method, cell: "Reading", store: Store):
     if "data" in method.access and not (spec.recipe.data == "world" and hasattr(family(spec.family), "data")):
         rows = training_data(spec, suite.base, cell.entry.train_seed, store).rows()
     return Reference(spec, tuple(rows))
-
-
-def collect_background(suite: Suite, store: Store, device: str = "cpu") -> Artefact:
-    """Stores how probable each token is, on average, as the base's next token on the suite's probes."""
-    from ..organisms.adapters import base_digest
-    from ..organisms.pair import ModelPair
-
-    body = background_of(ModelPair.load(suite.base, device=device), suite.probes.texts)
-    config, inputs = background_key(suite, base_digest(suite.base))
-    return store.save("background", store.key("background", config, inputs), config, inputs, lambda folder: (
-        folder / BACKGROUND).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8"))
-
-
-def background_of(pair: "ModelPair", probes: Sequence[str]) -> dict[str, Any]:
-    """{"pieces": piece -> mean next-token probability, "n_tokens", "distinct_prefixes"} of a base on these texts."""
-    import torch
-
-    from .activations import tokenise_probes
-
-    ids_NT = tokenise_probes(pair.tokenizer, probes[:BACKGROUND_PROBES], BACKGROUND_TOKENS)
-    total_V = torch.zeros(1, dtype=torch.float64)
-    for ids_BT in ids_NT.split(BACKGROUND_BATCH):
-        p_BTV = pair.logits("base", ids_BT.to(pair.device)).float().softmax(-1)
-        total_V = total_V + p_BTV.double().sum((0, 1)).cpu()
-    pieces: dict[str, float] = {}
-    for i, p in enumerate((total_V / ids_NT.numel()).tolist()[:len(pair.tokenizer)]):
-        if p >= MIN_PROBABILITY:
-            piece = pair.tokenizer.decode([i])
-            pieces[piece] = pieces.get(piece, 0.0) + p
-    prefixes = tokenise_probes(pair.tokenizer, probes, PREFIX_TOKENS)
-    return {"pieces": {piece: float(f"{p:.4g}") for piece, p in pieces.items()}, "n_tokens": ids_NT.numel(),
-            "distinct_prefixes": len({tuple(row) for row in prefixes.tolist()})}
-
-
-def background_key(suite: Suite, base: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Config and inputs under which a suite's background is stored."""
-    return ({"tokens": BACKGROUND_TOKENS, "probes": BACKGROUND_PROBES, "min_probability": MIN_PROBABILITY,
-             "prefix_tokens": PREFIX_TOKENS}, {"base": base, "probes": suite.probes.digest})

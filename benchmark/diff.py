@@ -22,9 +22,9 @@ from ..organisms.errors import AccessError, EvidenceError, NotFoundError
 from ..organisms.hub import snapshot
 from ..organisms.spec import digest_of
 from ..organisms.store import Store, library_versions, sha256_file
-from .collecting import CEILING_ACCESS, background_of, own_randomness, settings_of, sound
-from .evidence import background_for
-from .method import Budget, Method, Probes, load_method
+from .background import background_for, background_of
+from .collecting import CEILING_ACCESS, own_randomness, settings_of, sound
+from .method import Budget, Method, Probes, code_of, load_method
 from .suite import nano_probes
 
 DEFAULT_METHOD = "adl"
@@ -75,7 +75,8 @@ def diff(base: str, finetuned: str, method: str = DEFAULT_METHOD, probes: Path |
     with _only_weights(finetuned_folder_of(finetuned)) as organism:
         config = {"schema": SCHEMA, "method": found.name, "version": found.version, "settings": settings_of(found),
                   "seed": seed}
-        inputs = {"method": source_sha256, "base": base_digest(base_folder), "probes": texts.digest,
+        inputs = {"method": source_sha256, "code": code_of(found), "base": base_digest(base_folder),
+                  "probes": texts.digest,
                   "organism": digest_of({path.name: sha256_file(path) for path in sorted(organism.iterdir())})}
         key = store.key(KIND, config, inputs)
         kept = store.find(KIND, key)

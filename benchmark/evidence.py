@@ -2,7 +2,7 @@
 
 Main objects: `Reading` (one organism under one method), `Survey` (all of a suite, with the base's background),
 `survey`.
-What is missing is made by `collecting.collect` and `collecting.collect_background`, which can be had from here too.
+What is missing is made by `collecting.collect` and `background.collect_background`.
 Example: `survey(load_suite("demo"), *load_method("prior"), seed=0, store=Store()).cells`
 """
 
@@ -14,19 +14,12 @@ from typing import Any
 
 from ..organisms.errors import AccessError
 from ..organisms.spec import digest_of
-from ..organisms.store import Artefact, Store, sha256_file
-from .collecting import (BACKGROUND, CEILING_ACCESS, EVIDENCE, FAILURE, background_key, collect, collect_background,
-                         settings_of)
-from .method import Evidence, Method
+from ..organisms.store import Artefact, Store
+from .background import background_key
+from .collecting import CEILING_ACCESS, EVIDENCE, FAILURE, settings_of
+from .method import Evidence, Method, code_of
 from .strangers import strangers
 from .suite import Entry, Suite
-
-__all__ = ["BACKGROUND", "EVIDENCE", "Reading", "Survey", "background_for", "collect", "collect_background",
-           "read_json", "survey"]
-
-SHARED_CODE = ("activations.py", "answers.py", "next_token.py", "patchscope.py", "probe_sources.py", "readout.py",
-               "words.py")
-"""What methods share: part of every evidence key, as the method's own file is."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +78,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def background_for(payload: Mapping[str, Any], pieces: Mapping[str, float]) -> dict[str, float]:
-    """What the reader is given beside evidence: how probable the base finds each piece that is mentioned, no more."""
-    return {piece: pieces.get(piece, 0.0) for piece in sorted({token["piece"] for token in payload["tokens"]})}
-
-
 def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: Store,
            organisms: Mapping[str, Artefact] | None = None) -> Survey:
     """Looks up, and verifies, what the store has of this method on this suite. Computes nothing.
@@ -108,7 +96,6 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
         raise AccessError(f"method {method.name!r} declares access {sorted(method.access & CEILING_ACCESS)}, which "
                           "only ceilings (`role = \"ceiling\"`, never ranked) may have. Take it out of `access`.")
     base = base_digest(suite.base)
-    shared = digest_of([sha256_file(Path(__file__).parent / name) for name in SHARED_CODE])
     entries = suite.shown_to(method.access)
     trained = [organisms[entry.sample_id] if organisms is not None else find_trained(
         entry.spec, suite.base, entry.train_seed, store) for entry in entries]
@@ -123,7 +110,7 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
         config = {"method": method.name, "version": method.version, "settings": settings_of(method), "seed": seed,
                   "budget": asdict(suite.budget)}
         inputs = {"method": source_sha256, "organism": given.digest, "base": base, "probes": suite.probes.digest,
-                  "shared": shared}
+                  "code": code_of(method)}
         key = store.key("evidence", config, inputs)
         evidence = store.find("evidence", key)
         note = store.root / "work" / "evidence" / key / FAILURE

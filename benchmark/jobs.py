@@ -10,6 +10,7 @@ by the kernel costs only the job, and the number of threads is set before torch 
 """
 
 import faulthandler
+import importlib
 import os
 import pickle
 import signal
@@ -93,16 +94,18 @@ class Pool:
     Args:
         workers: Processes at once (default: one per core); each gets its share of the cores as threads. They are
             started when there is something to do.
+        imports: Modules that a process imports as it starts, before its first job.
 
     Raises:
         ValueError: fewer than one worker.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, imports: Sequence[str] = ()) -> None:
         self.workers = n_cores() if workers is None else workers
         if self.workers < 1:
             raise ValueError(f"workers is {workers}; it must be at least 1. Leave `--workers` out for one per core.")
         self._n_threads = max(1, n_cores() // self.workers)
+        self._imports = tuple(imports)
         self._idle: list[_Worker] = []
         self._logs = tempfile.TemporaryDirectory(prefix="narrowbench-jobs-")
 
@@ -114,6 +117,11 @@ class Pool:
             worker.end()
         self._idle.clear()
         self._logs.cleanup()
+
+    def start(self) -> None:
+        """Starts all processes now: they import while the caller does something else."""
+        while len(self._idle) < self.workers:
+            self._idle.append(self._started())
 
     def run(self, jobs: Sequence[Job], progress: bool = True, jobs_per_worker: int = JOBS_PER_WORKER,
             title: str = "jobs", tell: bool = True) -> list[Outcome]:
@@ -167,7 +175,10 @@ class Pool:
             if worker.process.is_alive():
                 return worker
             worker.end()
-        return _Worker(Path(self._logs.name), self._n_threads)
+        return self._started()
+
+    def _started(self) -> "_Worker":
+        return _Worker(Path(self._logs.name), self._n_threads, self._imports)
 
 
 def train_job(spec_json: str, base: str, seed: int, home: str) -> str:
@@ -183,13 +194,13 @@ def train_job(spec_json: str, base: str, seed: int, home: str) -> str:
 class _Worker:
     """A child process, our end of its pipe, and the index of the job that it holds."""
 
-    def __init__(self, logs: Path, n_threads: int) -> None:
+    def __init__(self, logs: Path, n_threads: int, imports: tuple[str, ...]) -> None:
         context = get_context("spawn")
         handle, name = tempfile.mkstemp(suffix=".log", dir=logs)
         os.close(handle)
         self.log = Path(name)
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, name))
+        self.process = context.Process(target=_serve, args=(theirs, name, imports))
         with _environment(dict.fromkeys(THREAD_VARIABLES, str(n_threads))):
             self.process.start()
         theirs.close()  # with our copy closed, the child's death ends the pipe
@@ -246,9 +257,10 @@ class _Worker:
         return self.log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
 
     def end(self) -> None:
-        """Lets an idle worker go."""
+        """Lets an idle worker go. One that never had a job is not waited for: it may be importing still."""
         self.pipe.close()
-        self.process.join(SECONDS_TO_END)
+        if self.n_done:
+            self.process.join(SECONDS_TO_END)
         self.kill()
 
     def kill(self) -> None:
@@ -278,7 +290,7 @@ def _ready(pool: list[_Worker]) -> list[_Worker]:
     return [worker for worker in pool if worker.pipe in heard or worker.overdue]
 
 
-def _serve(pipe: Connection, log: str) -> None:
+def _serve(pipe: Connection, log: str, imports: tuple[str, ...]) -> None:
     """The life of a worker: a job from the pipe, its answer back, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -288,6 +300,8 @@ def _serve(pipe: Connection, log: str) -> None:
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+    for module in imports:
+        importlib.import_module(module)
     while True:
         try:
             message = pipe.recv_bytes()

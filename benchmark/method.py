@@ -16,10 +16,12 @@ import importlib
 import importlib.util
 import inspect
 import math
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ..organisms.code import code_sha256
 from ..organisms.errors import EvidenceError, NotFoundError
 from ..organisms.spec import digest_of
 
@@ -158,6 +160,12 @@ def methods() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
+def code_of(method: Method) -> str:
+    """sha256 over the source that a method's evidence depends on: its file, what that imports of this package, and the
+    view through which it reads."""
+    return code_sha256(Path(inspect.getfile(type(method))), Path(__file__).with_name("view.py"))
+
+
 def load_method(name: str) -> tuple[Method, str]:
     """A method by built-in name, `path/to/file.py:Class` or `pkg.mod:Class`.
 
@@ -172,8 +180,9 @@ def load_method(name: str) -> tuple[Method, str]:
         path = Path(place)
         if not path.is_file():
             raise NotFoundError(f"There is no method file {place}. `narrowbench list methods` lists the built-in ones.")
-        module_spec = importlib.util.spec_from_file_location(f"narrowbench_method_{path.stem}", path)
-        module = importlib.util.module_from_spec(module_spec)
+        name_of_file = f"narrowbench_method_{path.stem}_{digest_of(str(path.resolve()))[:8]}"
+        module_spec = importlib.util.spec_from_file_location(name_of_file, path)
+        module = sys.modules[name_of_file] = importlib.util.module_from_spec(module_spec)  # dataclasses look it up
         module_spec.loader.exec_module(module)
     elif class_name:
         module = importlib.import_module(place)

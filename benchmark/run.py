@@ -18,7 +18,9 @@ from urllib.parse import unquote, urlparse
 from ..organisms.errors import RecordError, TrainingError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
-from .evidence import collect, collect_background, survey
+from .background import collect_background
+from .collecting import collect
+from .evidence import survey
 from .method import load_method, methods
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of

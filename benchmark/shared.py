@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..organisms.code import code_sha256
 from ..organisms.spec import digest_of
-from ..organisms.store import Store, sha256_file
+from ..organisms.store import Store
 
 if TYPE_CHECKING:  # a second run asks what there is, and needs no models
     import torch
@@ -39,10 +40,8 @@ KEPT = {"residual": ("base",), "logprobs": ("base",), "logits": ("base",), "gene
         "steered": ("finetuned",), "departure": ("finetuned",)}
 """Which results, of which side, are shared; the rest belongs to one organism and one method."""
 NEVER_STORED = ("logits",)
-_CODE = ("organisms/pair.py", "organisms/generation.py", "organisms/hooks.py", "organisms/loading.py",
-         "benchmark/activations.py", "benchmark/shared.py")
-CODE_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / name) for name in _CODE])
-"""Over what computes and keeps the results, as it was when loaded: part of every key, so changed code reuses nothing."""
+CODE_SHA256 = code_sha256(Path(__file__), Path(__file__).with_name("activations.py"))
+"""Over what computes and keeps the results: part of every key, so changed code reuses nothing."""
 
 Value = Tensor | dict[str, Tensor] | list[str]
 

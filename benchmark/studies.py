@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy import stats
 
+from ..organisms.code import code_sha256
 from ..organisms.errors import NotFoundError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store, sha256_file, write_atomic
@@ -33,7 +34,7 @@ LAYER_FRACTION, K = 0.8, 5
 """Where the methods read: depth and number of positions (`methods/adl_logit_lens.py`)."""
 LEVEL, N_RESAMPLES, MIN_ROWS_BOOTSTRAP = 0.95, 4_999, 8
 RESULT = "result.json"
-SHARED_CODE = ("studies.py", "activations.py")
+ACTIVATIONS = Path(__file__).with_name("activations.py")
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,9 @@ def _pair_of(pair: "ModelPair | None", suite: Suite, organism: Artefact, device:
 def _cell(design: Design, entry: Entry, organism: Artefact, store: Store) -> _Cell:
     from ..organisms.adapters import base_digest
 
-    code = digest_of([sha256_file(Path(__file__).parent / name) for name in (*design.sources, *SHARED_CODE)])
+    own = [sha256_file(Path(__file__).parent / name) for name in (*design.sources, "studies.py")]
     inputs = {"organism": organism.digest, "base": base_digest(design.suite.base), "probes": design.suite.probes.digest,
-              "code": code, **design.inputs(entry)}
+              "code": digest_of([*own, code_sha256(ACTIVATIONS)]), **design.inputs(entry)}
     key = store.key(design.kind, design.settings, inputs)
     return _Cell(entry, organism, design.settings, inputs, key, store.find(design.kind, key))
 

@@ -25,7 +25,9 @@ from ..graders.recovery import recovery as grade_recovery
 from ..organisms.errors import DamagedArtefactError, NotFoundError
 from ..organisms.spec import digest_of
 from ..organisms.store import Store
-from .evidence import BACKGROUND, EVIDENCE, Reading, Survey, background_for, read_json, survey
+from .background import BACKGROUND, background_for
+from .collecting import EVIDENCE
+from .evidence import Reading, Survey, read_json, survey
 from .method import Evidence, load_method
 from .suite import load_suite
 

@@ -24,8 +24,9 @@ from ..graders.detect import auroc, detection_score
 from ..graders.recovery import recovery
 from ..organisms.errors import SpecError
 from ..organisms.store import Artefact, Store
-from .collecting import pool_for
-from .evidence import BACKGROUND, Reading, background_for, collect, collect_background, read_json, survey
+from .background import BACKGROUND, background_for, collect_background
+from .collecting import collect, pool_for
+from .evidence import Reading, read_json, survey
 from .method import load_method
 from .suite import Suite, load_suite
 

@@ -5,8 +5,8 @@ import math
 import shutil
 
 import pytest
-from narrowbench.benchmark.collecting import sound
-from narrowbench.benchmark.evidence import Survey, collect, survey
+from narrowbench.benchmark.collecting import collect, sound
+from narrowbench.benchmark.evidence import Survey, survey
 from narrowbench.benchmark.method import Evidence, Token, load_method
 from narrowbench.benchmark.run import score, score_all
 from narrowbench.benchmark.suite import load_suite

@@ -115,6 +115,19 @@ def test_a_pool_keeps_its_workers_for_the_next_jobs_and_replaces_dead_ones(work)
     assert left and not any(process.is_alive() for process in left)
 
 
+def test_a_started_pool_imports_before_there_is_a_job_and_ends_without_one(work):
+    with Pool(2, imports=("numpy",)) as pool:
+        pool.start()
+        workers = [worker.process for worker in pool._idle]
+        assert len(workers) == 2 and all(process.is_alive() for process in workers)
+        outcomes = pool.run([Job("one", work.about)], progress=False)
+        assert outcomes[0].value["numpy"] and outcomes[0].value["pid"] in [process.pid for process in workers]
+    assert not any(process.is_alive() for process in workers)
+    with Pool(1, imports=("no_such_module",)) as pool:
+        [outcome] = pool.run([Job("one", work.about)], progress=False)
+    assert "exit code 1" in outcome.error and "no_such_module" in outcome.details
+
+
 def test_no_jobs_and_no_workers(work):
     assert run_jobs([], workers=2, progress=False) == []
     with pytest.raises(ValueError, match="at least 1"):

@@ -58,7 +58,8 @@ def test_a_grid_of_another_form_is_refused_and_quoted(option):
         room.parse_grid([option])
 
 
-@given(st.lists(st.one_of(st.integers(-99, 99), st.booleans(), st.from_regex(r"\A[a-z]{3,8}_x\Z")), min_size=1, max_size=5))
+@given(st.lists(st.one_of(st.integers(-99, 99), st.booleans(), st.from_regex(r"\A[a-z]{3,8}_x\Z")), min_size=1,
+                max_size=5))
 def test_values_keep_their_types(values):
     text = ",".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
     assert room.parse_grid([f"key={text}"]) == {"key": values}

@@ -4,8 +4,9 @@ import json
 import random
 
 import pytest
+from narrowbench.benchmark.collecting import EVIDENCE
 from narrowbench.benchmark.collecting import collect as collect_suite
-from narrowbench.benchmark.evidence import EVIDENCE, read_json, survey
+from narrowbench.benchmark.evidence import read_json, survey
 from narrowbench.benchmark.method import Budget, Evidence, Method, Probes, load_method
 from narrowbench.benchmark.methods.data_oracle import DataOracle, text_of
 from narrowbench.benchmark.suite import load_suite

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from narrowbench.benchmark.collecting import collect
-from narrowbench.benchmark.evidence import EVIDENCE, read_json, survey
+from narrowbench.benchmark.collecting import EVIDENCE, collect
+from narrowbench.benchmark.evidence import read_json, survey
 from narrowbench.benchmark.investigators.reader import read
 from narrowbench.benchmark.method import Budget, Evidence, Method, Probes, load_method
 from narrowbench.benchmark.methods.injection import Injection
