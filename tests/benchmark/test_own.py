@@ -8,7 +8,7 @@ import pytest
 from narrowbench import cli
 from narrowbench.benchmark.check_method import check_method
 from narrowbench.benchmark.diff import DEFAULT_METHOD, diff
-from narrowbench.benchmark.method import load_method, methods
+from narrowbench.benchmark.method import code_of, load_method, methods
 from narrowbench.benchmark.new import new_method
 from narrowbench.organisms.errors import AccessError, AdapterError, EvidenceError, NotFoundError, SpecError
 from narrowbench.organisms.nano import base_folder
@@ -104,6 +104,18 @@ def test_a_started_method_works_and_is_never_overwritten(tmp_path):
     for name in ("My-Idea", "../up", "", "prior"):
         with pytest.raises(SpecError):
             new_method(name, tmp_path)
+
+
+def test_a_method_file_may_hold_dataclasses_and_another_file_of_its_name_is_another(tmp_path):
+    loaded = []
+    for word in ("one", "two"):
+        path = tmp_path / word / "mine.py"
+        path.parent.mkdir()
+        path.write_text("from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\n"
+                        f"class Mine:\n    word: str = {word!r}\n    def collect(self, pair, probes, budget, seed): ...\n")
+        loaded.append(load_method(str(path))[0])
+    assert [method.word for method in loaded] == ["one", "two"]
+    assert len({code_of(method) for method in loaded}) == 2
 
 
 BROKEN = {
