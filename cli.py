@@ -18,7 +18,9 @@ import typer
 
 from . import cli_own, cli_studies
 from .cli_shared import (
-    AsJson, Device, DryRun, Home, Quiet, Seed, SuiteName, Workers, note, show, show_rows, show_tables, store_at)
+    AsJson, Device, DryRun, Home, Interactions, InvestigatorName, MaxSamples, ModelArgs, ModelBaseUrl, ModelName,
+    ModelRoles, Prices, Quiet, Seed, SuiteName, Tokens, Turns, Usd, Workers, investigator_of, note, show, show_rows,
+    show_tables, store_at)
 from .organisms.errors import NarrowbenchError
 
 app = typer.Typer(
@@ -116,7 +118,10 @@ def _train_suite(suite: str, regrow: bool, workers: int, store, dry_run: bool, a
 def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name, path/file.py:Class or pkg.mod:Class; "
                                                     "repeatable; `all` = all that are built in.")],
           suite: SuiteName = "demo",
-          investigator: Annotated[str, typer.Option("--investigator", help="Who reads the evidence.")] = "reader",
+          investigator: InvestigatorName = "reader", model: ModelName = "", model_role: ModelRoles = [],
+          model_base_url: ModelBaseUrl = "", model_arg: ModelArgs = [], interactions: Interactions = 5,
+          turns: Turns = 30, tokens: Tokens = 200_000, usd: Usd = None, prices: Prices = None,
+          max_samples: MaxSamples = 8,
           log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
           workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
           as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -124,6 +129,8 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
     from .benchmark import run, table
     from .benchmark.method import methods
 
+    who = investigator_of(investigator, model, model_role, model_base_url, model_arg, prices, max_samples,
+                          interactions=interactions, turns=turns, tokens=tokens, usd=usd)
     names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
     if dry_run:
         plans = {name: run.plan(name, suite, seed, store_at(home)) for name in names}
@@ -132,7 +139,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
             [table.plan_table(f"{name} on {suite}: a dry run", steps) for name, steps in plans.items()])
     results = []
     started_s = time.monotonic()
-    for result in run.score_all(names, suite, investigator, seed, store_at(home), log_dir, device,
+    for result in run.score_all(names, suite, who, seed, store_at(home), log_dir, device,
                                 progress=not quiet, workers=workers or None):
         results.append(result)
         if len(names) > 1 and not quiet:

@@ -21,6 +21,21 @@ SuiteName = Annotated[str, typer.Option("--suite", "-s", help="Built-in name, or
 Organisms = Annotated[list[str], typer.Option("--organism", help="Only this one of the suite; repeatable.")]
 Layer = Annotated[float, typer.Option("--layer", min=0, max=1, help="Where to read, as a share of the depth.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of tables and figures (default: by the command).")]
+InvestigatorName = Annotated[str, typer.Option("--investigator", "--solver", help="Who reads the evidence: reader, "
+                                               "oneshot, agent or blackbox_agent.")]
+ModelName = Annotated[str, typer.Option("--model", help="The model that investigates, as Inspect names it.")]
+ModelRoles = Annotated[list[str], typer.Option("--model-role", help="ROLE=MODEL, e.g. grader=openai/...; repeatable, a "
+                                                                    "role given twice is a panel.")]
+ModelBaseUrl = Annotated[str, typer.Option("--model-base-url", help="Address of its API, if not the usual one.")]
+ModelArgs = Annotated[list[str], typer.Option("-M", help="KEY=VALUE for the model's provider; repeatable.")]
+Interactions = Annotated[int, typer.Option("--interactions", min=0, help="Prompts to both models, or steered samples, "
+                                                                         "that an agent may use on an organism.")]
+Turns = Annotated[int, typer.Option("--turns", min=1, help="Answers that an agent may take for an organism.")]
+Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens that it may read and write for an organism.")]
+Usd = Annotated[float | None, typer.Option("--usd", min=0, help="Dollars that an organism may cost; needs --prices.")]
+Prices = Annotated[Path | None, typer.Option("--prices", help="YAML file: `model: {input: 1, output: 10}`, in "
+                                                              "dollars for a million tokens.")]
+MaxSamples = Annotated[int, typer.Option("--max-samples", min=1, help="Organisms that are investigated at once.")]
 Device = Annotated[str, typer.Option("--device", help="Where models run: cpu, cuda, cuda:1, mps.")]
 
 
@@ -29,6 +44,18 @@ def store_at(home: Path | None):
     from .organisms.store import Store
 
     return Store(home)
+
+
+def investigator_of(name: str, model: str, roles: list[str], base_url: str, model_args: list[str], prices: Path | None,
+                    max_samples: int, **allowance: float | None):
+    """Who reads evidence: a name while no model is asked, else with the models and what they may use."""
+    if not (model or roles or base_url or model_args):
+        return name
+    from .benchmark.allowance import Allowance
+    from .benchmark.investigating import Investigator
+
+    return Investigator.of_options(name, model, roles, base_url, model_args, prices, max_samples,
+                                   Allowance(**allowance))
 
 
 def show(value: Any, as_json: bool) -> None:

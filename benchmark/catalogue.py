@@ -44,9 +44,9 @@ def recipes() -> list[dict[str, object]]:
 
 def investigators() -> list[dict[str, object]]:
     """Who can read evidence."""
-    from . import task
+    from .investigating import investigators as names
 
-    return [{"investigator": name} for name in task.investigators()]
+    return [{"investigator": name} for name in names()]
 
 
 def methods() -> list[dict[str, object]]:

@@ -1,6 +1,6 @@
 """Inspect logs already in a folder: find a whole one of exactly these inputs, and name those that cannot be used.
 
-Main objects: `find_log`, `read_whole`. A damaged or unfinished log is never used and never deleted.
+Main objects: `find_log`, `find_unfinished`, `read_whole`. A damaged or unfinished log is never used and never deleted.
 Example: `log, warnings = find_log(Path("logs"), inputs_sha256)`
 """
 
@@ -36,6 +36,21 @@ def find_log(log_dir: Path, inputs_sha256: str) -> tuple[EvalLog | None, list[st
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             warnings.append(f"{path}: truncated or damaged ({reason}): not used, left as it is")
     return found, warnings
+
+
+def find_unfinished(log_dir: Path, inputs_sha256: str) -> Path | None:
+    """The newest readable log of exactly these inputs whose run did not finish; damaged ones are passed by."""
+    for path in sorted(log_dir.glob("*.eval"), reverse=True):
+        try:
+            header = read_eval_log(str(path), header_only=True)
+            about = (header.eval.metadata or {}).get("narrowbench")
+            if header.status != "success" and not header.invalidated and isinstance(about, dict) \
+                    and about.get("inputs_sha256") == inputs_sha256:
+                read_eval_log(str(path))
+                return path
+        except UNREADABLE:
+            continue
+    return None
 
 
 def read_whole(path: Path) -> EvalLog:

@@ -10,7 +10,7 @@ Each step looks first at what is there: organisms and evidence in the store, a w
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -26,6 +26,10 @@ from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
 
 if TYPE_CHECKING:
+    from inspect_ai import Task
+    from inspect_ai.log import EvalLog
+
+    from .investigating import Investigator
     from .jobs import Pool
 
 
@@ -59,19 +63,19 @@ class Result:
                 "warnings": list(self.warnings), "failures": list(self.failures)}
 
 
-def score(method: str, suite: str = "demo", investigator: str = "reader", seed: int = 0, store: Store | None = None,
-          log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True, workers: int | None = 0,
-          pool: "Pool | None" = None) -> Result:
+def score(method: str, suite: str = "demo", investigator: "str | Investigator" = "reader", seed: int = 0,
+          store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
+          workers: int | None = 0, pool: "Pool | None" = None) -> Result:
     """Scores a method on a suite and returns the rows of its log.
 
     Args:
         method: Built-in name, `path/to/file.py:Class` or `pkg.mod:Class`.
         suite: Built-in name or the path of a manifest.
-        investigator: Who turns evidence into claims.
+        investigator: Who turns evidence into claims: a name, or with a model that it asks.
         seed: Of evidence collection.
         store: Where organisms and evidence lie; default: the user's.
         log_dir: Where Inspect logs are looked for and written.
-        device: Where evidence is collected.
+        device: Where evidence is collected, and where the models lie that an agent's tools ask.
         progress: Whether to show progress on stderr.
         workers: Processes that collect; None = one a core, 0 = this one, which a method that hangs or crashes takes
             along.
@@ -79,14 +83,16 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
 
     Raises:
         NotFoundError: no such method, suite or investigator.
-        RecordError: the eval did not end in success.
+        InvestigationError: an investigator without the model that it asks.
+        RecordError: the eval did not end in success, or some investigations failed; the others are kept.
     """
+    from .investigating import Investigator
     from .logs import find_log
-    from .task import load_investigator, recover
+    from .task import recover
 
     store = store or Store()
     found, source_sha256 = load_method(method)
-    load_investigator(investigator)
+    who = (Investigator(investigator) if isinstance(investigator, str) else investigator).checked()
     chosen = load_suite(suite)
     organisms = grow(chosen, store, progress, workers=None)
     have = survey(chosen, found, source_sha256, seed, store, organisms)
@@ -97,16 +103,18 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
                 progress=progress)
     with _home(store):
         have = survey(chosen, found, source_sha256, seed, store, organisms)
-        task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]))
+        task = recover(suite, method, who.name, seed, digest_of([cell.digest for cell in have.cells]), device,
+                       asdict(who.allowance), who.told() or None, who.options())
         log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"])
         reused = log is not None
         if log is None:
-            log = _evaluate(task, log_dir)
+            log, continued = _evaluate(task, who, log_dir)
+            warnings = [line for line in warnings if continued is None or not line.startswith(f"{continued}:")]
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
-    return Result(found.name, chosen.id, investigator, path, reused, tuple(rows_of(log)), tuple(warnings))
+    return Result(found.name, chosen.id, who.name, path, reused, tuple(rows_of(log)), tuple(warnings))
 
 
-def score_all(names: Sequence[str], suite: str = "demo", investigator: str = "reader", seed: int = 0,
+def score_all(names: Sequence[str], suite: str = "demo", investigator: "str | Investigator" = "reader", seed: int = 0,
               store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
               workers: int | None = None) -> Iterator[Result]:
     """As `score`, one method after another. Those of the package share processes, which load libraries and base once;
@@ -162,16 +170,38 @@ def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None 
     return {name: artefact for name, artefact in grown.items() if artefact is not None}
 
 
-def _evaluate(task, log_dir: Path):
-    from inspect_ai import eval as inspect_eval
+def _evaluate(task: "Task", who: "Investigator", log_dir: Path) -> "tuple[EvalLog, Path | None]":
+    """The log of a run, and the unfinished log that it goes on from, whose finished samples are taken over."""
+    from inspect_ai import eval as inspect_eval, eval_retry
+
+    from .investigating import KEEP_WHAT_IS_DONE
+    from .logs import find_unfinished
+    from .resident import forget_pair
 
     log_dir.mkdir(parents=True, exist_ok=True)
-    [log] = inspect_eval(task, model=None, display="none", log_dir=str(log_dir), log_format="eval")
+    where = {"display": "none", "log_dir": str(log_dir), "log_format": "eval"}
+    arguments = who.eval_arguments()
+    begun = find_unfinished(log_dir, task.metadata["narrowbench"]["inputs_sha256"]) if who.model else None
+    try:
+        if begun is None:
+            [log] = inspect_eval(task, **arguments, **where)
+        else:
+            [log] = eval_retry(str(begun), max_samples=who.max_samples, **KEEP_WHAT_IS_DONE, **where)
+    finally:
+        forget_pair()
     if log.status != "success":
-        reason = log.error.message if log.error else "it was cancelled"
-        raise RecordError(f"The eval ended with status {log.status!r}: {reason}. `inspect view --log-dir {log_dir}` "
-                          f"shows where; {log.location} is never published.")
-    return log
+        raise RecordError(_unfinished(log, log_dir))
+    return log, begun
+
+
+def _unfinished(log: "EvalLog", log_dir: Path) -> str:
+    """What went wrong with a run, sample by sample, and what to do."""
+    reason = log.error.message if log.error else "it was cancelled"
+    failed = [f"{sample.id}: {sample.error.message.splitlines()[0]}" for sample in log.samples or [] if sample.error]
+    done = sum(sample.error is None for sample in log.samples or [])
+    told = f" {done} samples are done and kept, {len(failed)} failed: {'; '.join(failed)}." if failed else ""
+    return (f"The eval ended with status {log.status!r}: {reason}.{told} The same command runs only what is missing. "
+            f"`inspect view --log-dir {log_dir}` shows where; {log.location} is never published.")
 
 
 @contextmanager

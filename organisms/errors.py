@@ -59,6 +59,10 @@ class EvidenceError(NarrowbenchError, ValueError):
     """Evidence or a claim that breaks its schema or its caps."""
 
 
+class InvestigationError(NarrowbenchError, RuntimeError):
+    """An investigation that cannot be run as asked: no model, no price, or models that cannot be read."""
+
+
 class RecordError(NarrowbenchError, ValueError):
     """A log or record that cannot go on a leaderboard."""
 

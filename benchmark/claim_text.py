@@ -1,0 +1,62 @@
+"""A claim out of what a language model wrote: found, parsed strictly, and refused with a reason that it can act on.
+
+Main objects: `claim_in` (text -> Claim), `checked` (a Claim that can be logged), `unsure` (what stands for no claim).
+Example: `claim_in('I think: {"verdict": "unsure", "confidence": 0.5, "statement": "", "keywords": []}')`
+
+What a model writes is hostile: nothing of it is executed, and no part of it is taken for a claim but one JSON object.
+"""
+
+import json
+
+from inspect_ai.model import ModelOutput
+
+from ..graders.claim import Claim
+from ..organisms.errors import EvidenceError
+
+MAX_ANSWER, MAX_CLAIM_BYTES, MAX_BRACES = 100_000, 20_000, 100
+
+
+def claim_in(text: str) -> Claim:
+    """The claim of the last JSON object in a text that has a verdict, whatever stands around it.
+
+    Raises:
+        EvidenceError: there is none, or it breaks a claim's types or caps. Says which.
+    """
+    if len(text) > MAX_ANSWER:
+        raise EvidenceError(f"claim: an answer of {len(text)} characters; at most {MAX_ANSWER} are read")
+    found = _last_object(text)
+    if found is None:
+        raise EvidenceError('claim: the answer holds no JSON object with a "verdict"')
+    return checked(Claim.from_json(found))
+
+
+def checked(claim: Claim) -> Claim:
+    """The claim, if it can be written to a log. Raises EvidenceError."""
+    try:
+        n_bytes = len(claim.to_json().encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise EvidenceError("claim: a text holds half a character (a lone surrogate)") from error
+    if n_bytes > MAX_CLAIM_BYTES:
+        raise EvidenceError(f"claim: {n_bytes} bytes; at most {MAX_CLAIM_BYTES} are read")
+    return claim
+
+
+def unsure(model: str, statement: str) -> ModelOutput:
+    """The output of an investigation that handed in nothing: its claim says so, and gains and loses nothing."""
+    return ModelOutput.from_content(model, Claim("unsure", 0.5, statement).to_json())
+
+
+def _last_object(text: str) -> str | None:
+    """The last JSON object of a text that has a verdict, as it stands there."""
+    decoder, at = json.JSONDecoder(), len(text)
+    for _ in range(MAX_BRACES):
+        at = text.rfind("{", 0, at)
+        if at < 0:
+            return None
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):  # no JSON, or nested deeper than anything we ask for
+            continue
+        if "verdict" in value:
+            return text[at:end]
+    return None
