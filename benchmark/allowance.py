@@ -9,7 +9,9 @@ steered sample. The counter lies in the sample's store, so that it is in the log
 """
 
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
+from inspect_ai.model import get_model
 from inspect_ai.tool import ToolError
 from inspect_ai.util import Limit, StoreModel, cost_limit, store_as, time_limit, token_limit, turn_limit
 
@@ -47,6 +49,13 @@ class Investigation(StoreModel):
     """Why nothing was submitted."""
     tries: int = 0
     """Answers that were to be a claim."""
+    host: str = ""
+    """Where the model answered from, as far as its provider says."""
+
+    def begin(self) -> None:
+        """Notes who is asked."""
+        address = getattr(get_model().api, "base_url", None)
+        self.host = (urlsplit(str(address)).hostname or "") if address else ""
 
 
 class Meter:

@@ -33,6 +33,7 @@ from .record import (
     Suite,
     first_reason,
 )
+from .scripted import refuse_scripted
 
 TASK = "narrowbench/recover"
 LOG_SCHEMA = 1
@@ -88,11 +89,7 @@ def _admit(log: EvalLog) -> None:
                           "goes on where it stopped")
     if log.invalidated:
         raise RecordError("it was invalidated after it was written")
-    roles = {name for config in (spec.model_roles or {}).values()
-             for name in ([config.model] if hasattr(config, "model") else [m.model for m in config])}
-    used = {spec.model, *roles, *log.stats.model_usage}
-    if scripted := sorted(name for name in used if name.startswith("mockllm")):
-        raise RecordError(f"it used the scripted model {scripted[0]}, whose answers are no measurement")
+    refuse_scripted(log)
 
 
 def _in_task_order(log: EvalLog, samples: list[SampleRow]) -> list[SampleRow]:

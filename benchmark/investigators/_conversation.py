@@ -50,6 +50,7 @@ async def converse(state: TaskState, prompt: str, makers: Makers, allowance: All
         shown: What it is shown besides the question, paragraph by paragraph.
     """
     meter, told = Meter(allowance), store_as(Investigation)
+    told.begin()
     tools = [make(meter) for make in (*makers.free, *(makers.costly if allowance.interactions else ()))]
     investigator = react(name="investigator", prompt=AgentPrompt(prompt, None, None, None), tools=tools, attempts=1,
                          submit=AgentSubmit(tool=submit_claim(meter), answer_only=True, keep_in_messages=True),

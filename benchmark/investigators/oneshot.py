@@ -37,6 +37,7 @@ def oneshot(tokens: int | None = 200_000, usd: float | None = None, seconds: flo
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         told, claim = store_as(Investigation), None
+        told.begin()
         shown = fenced(overview(state.store.get("evidence"), N_TOKENS, N_TEXTS, TEXT_CHARACTERS))
         state.messages = [ChatMessageSystem(content=PROMPT), ChatMessageUser(content=f"{state.input_text}\n\n{shown}")]
         with apply_limits(Meter(allowance).limits, catch_errors=True) as scope:
