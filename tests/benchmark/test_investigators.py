@@ -65,7 +65,8 @@ def tool_texts(sample, name: str) -> list[str]:
 
 def told(sample) -> dict:
     """What the log keeps of an investigation."""
-    return {key.split(":")[1]: value for key, value in sample.store.items() if key.startswith("Investigation:")}
+    kept = {key.split(":")[1]: value for key, value in sample.store.items() if key.startswith("Investigation:")}
+    return {key: value for key, value in kept.items() if key != "instance"}
 
 
 def test_an_agent_looks_asks_and_hands_in_a_claim(investigate):
