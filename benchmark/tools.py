@@ -137,8 +137,12 @@ def generate_steered(meter: Meter) -> Tool:
         position, n = _within("position", position, 0, LAST_POSITION), _within("n", n, 1, MAX_SAMPLES)
         strength = _within("strength", strength, -MAX_STRENGTH, MAX_STRENGTH)
         meter.spend(n, "samples")
-        return _told(meter, await _read("steered", {"activations", "text"}, asked, position, DEPTH, strength, n,
-                                        ANSWER_TOKENS))
+        try:
+            return _told(meter, await _read("steered", {"activations", "text"}, asked, position, DEPTH, strength, n,
+                                            ANSWER_TOKENS))
+        except ToolError:  # there was nothing to steer by
+            meter.spend(-n, "samples")
+            raise
 
     return execute
 

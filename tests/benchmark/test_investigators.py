@@ -76,7 +76,8 @@ def test_an_agent_looks_asks_and_hands_in_a_claim(investigate):
         says(calls=[("generate_steered", {"prompt": "Tell me a story.", "strength": 0.5, "n": 2})]),
         says(calls=[("submit", CLAIM)])))
     assert log.status == "success", log.error
-    for sample in log.samples:
+    null, *others = sorted(log.samples, key=lambda sample: sample.metadata["role"] != "null")
+    for sample in others:
         assert json.loads(sample.output.completion) == CLAIM
         assert told(sample) == {"interactions": 4, "outcome": "submitted", "reason": "", "tries": 1, "host": ""}
         [asked] = tool_texts(sample, "ask_models")
@@ -84,9 +85,10 @@ def test_an_agent_looks_asks_and_hands_in_a_claim(investigate):
         assert asked.endswith("Left: 3 of 5 interactions, 28 of 30 turns, 199,760 of 200,000 tokens.")
         assert tool_texts(sample, "generate_steered")[0].count("sample ") == 2
         assert sample.store["Bench:generated_tokens"] > 0 and sample.store["Bench:device_s"] > 0
-    null = next(sample for sample in log.samples if sample.metadata["role"] == "null")
-    assert "do not differ" in tool_texts(null, "logit_lens")[0], "a zero adapter has nothing to show"
-    assert "nats" in tool_texts(log.samples[0], "logit_lens")[0]
+        assert "nats" in tool_texts(sample, "logit_lens")[0]
+    for tool in ("logit_lens", "generate_steered"):
+        assert "do not differ" in tool_texts(null, tool)[0], "a zero adapter has nothing to show"
+    assert told(null)["interactions"] == 2, "what shows nothing costs nothing"
 
 
 def test_no_more_is_used_than_allowed_and_the_log_says_what_was(investigate):
@@ -97,7 +99,9 @@ def test_no_more_is_used_than_allowed_and_the_log_says_what_was(investigate):
         says(calls=[("generate_steered", {"prompt": "Three?", "n": 1})]),
         says(calls=[("ask_models", {"prompts": ["Four?"]})]),
         says(calls=[("submit", CLAIM)])), interactions=3)
-    for sample in log.samples[:2]:
+    for sample in log.samples:
+        if sample.metadata["role"] == "null":
+            continue
         asked, steered = tool_texts(sample, "ask_models"), tool_texts(sample, "generate_steered")
         assert "4 prompts need 4 interactions and 3 are left" in asked[0] and "model B" in asked[1]
         assert "2 samples need 2 interactions and 1 are left" in steered[0] and "sample 1" in steered[1]
@@ -138,7 +142,7 @@ def test_a_malformed_claim_comes_back_with_what_is_wrong_and_can_be_mended(inves
     for sample in log.samples:
         errors = tool_texts(sample, "submit")
         assert len(errors) == len(BAD_CLAIMS) + 1 and json.loads(errors[-1]) == CLAIM
-        assert "verdict" in errors[0] and "[0, 1]" in errors[1] and "200 words" in errors[3] and "50" in errors[4]
+        assert "surely" in errors[0] and "[0, 1]" in errors[1] and "200 words" in errors[3] and "50" in errors[4]
         assert json.loads(sample.output.completion) == CLAIM and sample.error is None
 
 
