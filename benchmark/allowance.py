@@ -69,7 +69,7 @@ class Meter:
         self.limits: list[Limit] = [self.turns, self.tokens, self.usd, time_limit(allowance.seconds)]
 
     def spend(self, n: int, what: str) -> None:
-        """Counts n interactions; a negative n gives some back. Raises ToolError, and counts nothing, if fewer are left."""
+        """Counts n interactions; a negative n gives some back. Raises ToolError, counting none, if fewer are left."""
         used = store_as(Investigation)
         left = self.allowance.interactions - used.interactions
         if n > left:

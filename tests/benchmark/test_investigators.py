@@ -8,9 +8,12 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage, get_model
 from inspect_ai.tool import ToolCall
 from narrowbench.benchmark import resident
+from narrowbench.benchmark.allowance import Allowance
+from narrowbench.benchmark.investigating import Investigator, read_prices
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import recover
+from narrowbench.organisms.errors import InvestigationError
 from narrowbench.organisms.leaks import leak_terms, leaks_in_text
 
 USAGE = ModelUsage(input_tokens=100, output_tokens=20, total_tokens=120)
@@ -156,6 +159,25 @@ def test_an_agent_that_never_hands_in_anything_is_unsure_and_the_log_says_why(in
         assert sum(message.role == "assistant" for message in sample.messages) == 3
         if sample.metadata["role"] != "null":
             assert sample.scores["recovery"].value["recovery"] == 0.0
+
+
+def test_a_limit_of_dollars_ends_an_investigation(investigate, tmp_path):
+    (tmp_path / "prices.yaml").write_text("mockllm/model: {input: 10, output: 50}\n")
+    prices = read_prices(tmp_path / "prices.yaml")
+    Investigator("agent", "mockllm/model", prices=prices, allowance=Allowance(usd=0.005)).checked().eval_arguments()
+    log = investigate("agent", scripted(says("I am thinking.")), usd=0.005)
+    for sample in log.samples:
+        assert told(sample)["outcome"] == "limit" and "cost limit of 0.005" in told(sample)["reason"]
+        assert sum(message.role == "assistant" for message in sample.messages) == 2, "0.002 dollars a turn"
+        assert "0.0050 of 0.0050 dollars" in sample.messages[1].text
+
+
+@pytest.mark.parametrize("text", ["x: {input: 1}", "x: {input: -1, output: 1}", "x: {input: 1, output: .nan}", "[1]",
+                                  "x: 3", "x: {input: yes, output: 1}", "x: {input: 1, output: 1, more: 1}", "{"])
+def test_a_price_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "prices.yaml").write_text(text)
+    with pytest.raises(InvestigationError, match="prices.yaml"):
+        read_prices(tmp_path / "prices.yaml")
 
 
 def test_a_refusal_is_recorded_as_one(investigate):
