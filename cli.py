@@ -19,8 +19,8 @@ import typer
 from . import cli_own, cli_studies
 from .cli_shared import (
     AsJson, Device, DryRun, Home, Interactions, InvestigatorName, MaxSamples, ModelArgs, ModelBaseUrl, ModelName,
-    ModelRoles, Prices, Quiet, Seed, SuiteName, Tokens, Turns, Usd, Workers, investigator_of, note, show, show_rows,
-    show_tables, store_at)
+    ModelRoles, Prices, Quiet, Seconds, Seed, SuiteName, Tokens, Turns, Usd, Workers, investigator_of, note, show,
+    show_rows, show_tables, store_at)
 from .organisms.errors import NarrowbenchError
 
 app = typer.Typer(
@@ -121,7 +121,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
           investigator: InvestigatorName = "reader", model: ModelName = "", model_role: ModelRoles = [],
           model_base_url: ModelBaseUrl = "", model_arg: ModelArgs = [], interactions: Interactions = 5,
           turns: Turns = 30, tokens: Tokens = 200_000, usd: Usd = None, prices: Prices = None,
-          max_samples: MaxSamples = 8,
+          seconds: Seconds = None, max_samples: MaxSamples = 8,
           log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
           workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
           as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -130,7 +130,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
     from .benchmark.method import methods
 
     who = investigator_of(investigator, model, model_role, model_base_url, model_arg, prices, max_samples,
-                          interactions=interactions, turns=turns, tokens=tokens, usd=usd)
+                          interactions=interactions, turns=turns, tokens=tokens, usd=usd, seconds=seconds)
     names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
     if dry_run:
         plans = {name: run.plan(name, suite, seed, store_at(home)) for name in names}

@@ -33,6 +33,7 @@ Interactions = Annotated[int, typer.Option("--interactions", min=0, help="Prompt
 Turns = Annotated[int, typer.Option("--turns", min=1, help="Answers that an agent may take for an organism.")]
 Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens that it may read and write for an organism.")]
 Usd = Annotated[float | None, typer.Option("--usd", min=0, help="Dollars that an organism may cost; needs --prices.")]
+Seconds = Annotated[float | None, typer.Option("--seconds", min=0, help="Seconds that an organism may take.")]
 Prices = Annotated[Path | None, typer.Option("--prices", help="YAML file: `model: {input: 1, output: 10}`, in "
                                                               "dollars for a million tokens.")]
 MaxSamples = Annotated[int, typer.Option("--max-samples", min=1, help="Organisms that are investigated at once.")]

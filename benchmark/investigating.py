@@ -133,11 +133,14 @@ class Investigator:
         return self
 
     def told(self) -> dict[str, Any]:
-        """What a log says of it beside its name: everything that decides answers. Empty without models."""
+        """What a log says of it beside its name: everything that decides answers. Empty without models.
+
+        The keys are not Inspect's own: it takes a mapping with those for a model, and puts that in its place.
+        """
         if not self.model and not self.roles:
             return {}
         return {"model": self.model, "roles": {role: list(models) for role, models in self.roles.items()},
-                "base_url": self.base_url, "model_args": self._open_args, "config": dict(self.config)}
+                "address": self.base_url, "provider": self._open_args, "generation": dict(self.config)}
 
     @property
     def _open_args(self) -> dict[str, Any]:
@@ -152,6 +155,7 @@ class Investigator:
         words += [f"-M {key}={value}" for key, value in self._open_args.items()]
         words += [f"--{name} {value}" for name, value in asdict(self.allowance).items()
                   if self.model and value != getattr(Allowance(), name) and value is not None]
+        words += ["--prices prices.yaml"] if self.prices else []
         return "".join(f" {word}" for word in words)
 
     def eval_arguments(self) -> dict[str, Any]:

@@ -115,7 +115,8 @@ def test_nine_investigations_of_one_resident_pair_take_turns_and_each_sees_its_o
         shown = "\n".join(message.text for message in sample.messages if message.role == "tool")
         assert all(line in shown for line in expected[sample.id]), sample.id
         assert json.loads(sample.output.completion) == CLAIM
-        assert sample.store["Investigation:interactions"] == 4
+        steered = sample.metadata["role"] != "null"  # nothing to steer a zero adapter by
+        assert sample.store["Investigation:interactions"] == (4 if steered else 2)
 
 
 def test_a_time_limit_in_the_middle_of_a_model_ends_that_investigation_and_no_other(
