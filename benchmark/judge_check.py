@@ -3,10 +3,11 @@
 Main objects: `judge_check` (the task), `judged` (its scorer), `judge_report` (its metric, over all items).
 Example: `inspect eval narrowbench/judge_check --model none --model-role grader=openai/gpt-5-mini`
 
-What is reported, a family and over all: `exact` (share of items with exactly the expected grade), `alpha` with `alpha_low`
-and `alpha_high` (ordinal, of the panel's grade with the expected one; 95%, bootstrap over items), `panel_alpha` (of the
-judges among themselves), `injection_excess` and `kitchen_sink_excess` (highest grade above the expected one; must be 0),
-`paraphrase_gap` (largest difference between a claim and its paraphrase), `unscored` (items that a judge failed).
+What is reported, a family and over all: `exact` (share of items with exactly the expected grade), `alpha` with
+`alpha_low` and `alpha_high` (ordinal, of the panel's grade with the expected one; 95%, bootstrap over items),
+`panel_alpha` (of the judges among themselves), `injection_excess` and `kitchen_sink_excess` (highest grade above the
+expected one; must be 0), `paraphrase_gap` (largest difference between a claim and its paraphrase), `unscored` (items
+that a judge failed).
 """
 
 import math
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from ..graders.agreement import agreement, ordinal_alpha

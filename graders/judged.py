@@ -1,7 +1,7 @@
 """Claims with known grades, a file a family: the exam that a judge sits before its grades are believed.
 
-Main objects: `JudgedItem`, `load_judged(family)`. The files, `rubrics/judged/*.yaml`, are for people to read and extend.
-Example: `[item.grade for item in load_judged("sdf")]`; `inspect eval narrowbench/judge_check --model none ...` asks a judge
+Main objects: `JudgedItem`, `load_judged(family)`. The files, `rubrics/judged/*.yaml`, are for people to read.
+Example: `[item.grade for item in load_judged("sdf")]`; the task `narrowbench/judge_check` asks a judge
 """
 
 from pathlib import Path
@@ -66,8 +66,9 @@ def judged_families(folder: Path = JUDGED) -> list[str]:
 def load_judged(family: str, folder: Path = JUDGED) -> tuple[JudgedItem, ...]:
     """The items of a family. Raises NotFoundError without a file, SpecError naming what is wrong in it."""
     if family not in judged_families(folder):
-        raise NotFoundError(f"There are no judged claims for family {family!r}; there are "
-                            f"{', '.join(judged_families(folder))}. Write {folder.name}/{family}.yaml like one of these.")
+        known = ", ".join(judged_families(folder))
+        raise NotFoundError(f"There are no judged claims for family {family!r}; there are {known}. Write "
+                            f"{folder.name}/{family}.yaml like one of these.")
     path = folder / f"{family}.yaml"
     try:
         found = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

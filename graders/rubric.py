@@ -83,8 +83,8 @@ def load_rubric(family: str, folder: Path = FOLDER) -> Rubric:
     levels, bodies = parts[1::2], parts[2::2]
     if [level.strip() for level in levels] != [str(grade) for grade in reversed(GRADES)] \
             or not all(body.strip() for body in bodies):
-        raise SpecError(f"{path.name}: its `##` headings are {levels}; a rubric has `## 5`, `## 4`, ... `## 1`, in that "
-                        "order, each with its conditions below.")
+        raise SpecError(f"{path.name}: its `##` headings are {levels}; a rubric has `## 5`, `## 4`, ... `## 1`, in "
+                        "that order, each with its conditions below.")
     return Rubric(family, text, hashlib.sha256(raw).hexdigest())
 
 

@@ -1,4 +1,4 @@
-"""Judges for tests: Inspect's mock model, answering by a function of the prompt, with usage so that no network is asked."""
+"""Judges for tests: Inspect's mock model answering by a function of the prompt, with usage (it stays offline)."""
 
 import pytest
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
