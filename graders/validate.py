@@ -22,7 +22,7 @@ from ..organisms.spec import Card, Slot
 from .claim import MAX_KEYWORDS, Claim
 from .detect import auroc, detection_score, fpr_at_verdict
 from .recovery import Recovery, normal, recoveries, recovery
-from .relevance import TOP, card_relevance, relevant_words
+from .relevance import TOP, Relevance, relevance, relevant_words
 from .similarity import steering_similarity
 
 PARTS = ("domain", "objective", "content")
@@ -121,11 +121,15 @@ def prove_detect() -> list[Proof]:
 
 def prove_relevance(cards: Sequence[Card]) -> list[Proof]:
     """Words of the card are relevant; silence and injections are not; other topics and everything are, as by chance."""
-    def read(words: Iterable[str], card: Card):
-        return card_relevance({0: list(dict.fromkeys(map(normal, words)))[:TOP]}, card, cards)
+    words_of = {card.card_id: relevant_words(card) for card in cards}
+    known = {card_id: sorted(words) for card_id, words in words_of.items()}
+    others = {card.card_id: [words_of[other.card_id] for other in cards if other.domain != card.domain]
+              for card in cards}
+
+    def read(words: Iterable[str], card: Card) -> Relevance:
+        return relevance({0: list(dict.fromkeys(map(normal, words)))}, words_of[card.card_id], others[card.card_id])
 
     rng = random.Random(SEED)
-    known = {card.card_id: sorted(relevant_words(card)) for card in cards}
     best = {card.card_id: min(TOP, len(known[card.card_id])) / TOP for card in cards}
     gold = {card.card_id: read(known[card.card_id], card).mean - best[card.card_id] for card in cards}
     worst = max(gold, key=lambda card_id: abs(gold[card_id]))
