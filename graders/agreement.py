@@ -8,6 +8,7 @@ Alpha is Inspect's `krippendorff_alpha("ordinal")`; what is ours is leaving out 
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ def agreement(ratings: Sequence[Sequence[Vote]], n_resamples: int = N_RESAMPLES)
         return float(_ALPHA([items[row] for row in rows]))
 
     for method in ("BCa", "percentile"):
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
             low, high = stats.bootstrap(
                 (np.arange(len(items)),), resampled, vectorized=False, confidence_level=LEVEL, method=method,
                 n_resamples=n_resamples, rng=np.random.default_rng(SEED)).confidence_interval

@@ -123,7 +123,9 @@ def prove_relevance(cards: Sequence[Card]) -> list[Proof]:
     """Words of the card are relevant; silence and injections are not; other topics and everything are, as by chance."""
     words_of = {card.card_id: relevant_words(card) for card in cards}
     known = {card_id: sorted(words) for card_id, words in words_of.items()}
-    others = {card.card_id: [words_of[other.card_id] for other in cards if other.domain != card.domain]
+    # One card a domain: a domain of many cards is no likelier reading than any other.
+    ring = list({card.domain: card for card in cards}.values())
+    others = {card.card_id: [words_of[other.card_id] for other in ring if other.domain != card.domain]
               for card in cards}
 
     def read(words: Iterable[str], card: Card) -> Relevance:
@@ -139,7 +141,6 @@ def prove_relevance(cards: Sequence[Card]) -> list[Proof]:
         highest = max(read(words, card).max for card in cards)
         proofs.append(Proof("relevance", kind, "share", "= 0", highest, highest == 0))
     # Words of another domain, and words drawn from all cards, are no nearer to a card than to the others.
-    ring = list({card.domain: card for card in cards}.values())
     off_topic = [read(known[other.card_id], card).lift for card in ring for other in ring if other is not card]
     sunk = [math.fsum(read(kitchen_sink(cards, rng).keywords, card).lift for card in ring) / len(ring)
             for _ in range(N_SHUFFLES)]
@@ -149,24 +150,26 @@ def prove_relevance(cards: Sequence[Card]) -> list[Proof]:
 
 def prove_similarity(cards: Sequence[Card]) -> list[Proof]:
     """With TF-IDF, nearness to the data in units of the data's own: the data at least 1, silence and injections 0,
-    another topic and texts of everything less than half."""
+    another topic less than half; texts of everything are no nearer to these data than to others."""
     rng, ring = random.Random(SEED), list({card.domain: card for card in cards}.values())
     texts = {card.card_id: [" ".join(rng.sample(sorted(card.lexicon), k=max(1, len(card.lexicon) // 2)))
                             for _ in range(N_TEXTS)] for card in ring}
     sink = [" ".join(kitchen_sink(cards, rng).keywords) for _ in range(N_TEXTS)]
     near: dict[str, list[float]] = {}
+    contrasts = []
     for card, other in zip(ring, ring[1:] + ring[:1], strict=True):
         steered = {"gold": texts[card.card_id], "empty": [""], "injection": [INJECTION[1]],
-                   "off_topic": texts[other.card_id], "kitchen_sink": sink}
+                   "off_topic": texts[other.card_id]}
         for kind, given in steered.items():
-            found = steering_similarity({"steered": given, "unsteered": [""], "finetuning": texts[card.card_id],
+            found = steering_similarity({"steered": given, "unsteered": sink, "finetuning": texts[card.card_id],
                                          "chat": texts[other.card_id]}, "sdf").values
             near.setdefault(kind, []).append(found["steered-finetuning"] / found["finetuning-finetuning"])
+        contrasts.append(found["unsteered-finetuning"] - found["unsteered-chat"])
     proofs = [Proof("similarity", "gold", "nearness", ">= 1", min(near["gold"]), min(near["gold"]) >= 1 - _EXACT)]
-    for kind, highest in (("empty", 0.0), ("injection", 0.0), ("off_topic", 0.5), ("kitchen_sink", 0.5)):
+    for kind, highest in (("empty", 0.0), ("injection", 0.0), ("off_topic", 0.5)):
         got = max(near[kind])
         proofs.append(Proof("similarity", kind, "nearness", f"<= {highest:g}", got, got <= highest + _EXACT))
-    return proofs
+    return [*proofs, _at_most_zero("kitchen_sink", "contrast", contrasts, "similarity")]
 
 
 def _alias(slot: Slot, rng: random.Random) -> str:
