@@ -164,7 +164,8 @@ def prove_similarity(cards: Sequence[Card]) -> list[Proof]:
             found = steering_similarity({"steered": given, "unsteered": sink, "finetuning": texts[card.card_id],
                                          "chat": texts[other.card_id]}, "sdf").values
             near.setdefault(kind, []).append(found["steered-finetuning"] / found["finetuning-finetuning"])
-        contrasts.append(found["unsteered-finetuning"] - found["unsteered-chat"])
+            if kind == "empty":  # else the steered texts' words, being more frequent, would weigh less than others
+                contrasts.append(found["unsteered-finetuning"] - found["unsteered-chat"])
     proofs = [Proof("similarity", "gold", "nearness", ">= 1", min(near["gold"]), min(near["gold"]) >= 1 - _EXACT)]
     for kind, highest in (("empty", 0.0), ("injection", 0.0), ("off_topic", 0.5)):
         got = max(near[kind])

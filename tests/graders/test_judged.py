@@ -15,8 +15,8 @@ ITEM = "  - {id: a, kind: level, grade: 3, truth: T., statement: S.}\n"
 
 def report(tmp_path, panel, families="taboo"):
     """The metrics of a judge check, and its log."""
-    [log] = inspect_eval(judge_check(families), model="none", model_roles={"grader": panel}, display="none",
-                         log_dir=str(tmp_path))
+    [log] = inspect_eval("narrowbench/judge_check", task_args={"families": families}, model="none", display="none",
+                         model_roles={"grader": panel}, log_dir=str(tmp_path))
     assert log.status == "success", log.error
     [found] = log.results.scores
     return {name: metric.value for name, metric in found.metrics.items()}, log
