@@ -89,12 +89,6 @@ def relevance(cells: Cells, relevant: frozenset[str], others: Sequence[frozenset
                      _p(mean, means), _p(largest, maxima))
 
 
-def card_relevance(cells: Cells, truth: Card, cards: Iterable[Card]) -> Relevance:
-    """`relevance` by the cards alone; the null are all cards of other domains."""
-    return relevance(cells, relevant_words(truth), [relevant_words(card) for card in cards
-                                                    if card.domain != truth.domain])
-
-
 def lifted_words(texts: Sequence[str], reference: Sequence[str], rate: float = FALSE_DISCOVERY_RATE) -> frozenset[str]:
     """Words in significantly more of the finetuning texts than of the reference texts.
 

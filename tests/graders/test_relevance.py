@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from narrowbench.graders.relevance import card_relevance, lifted_words, relevance, relevant_words, top_words
+from narrowbench.graders.relevance import lifted_words, relevance, relevant_words, top_words
 from narrowbench.graders.word_judge import judge_words, read_labels
 from narrowbench.organisms.spec import Card, Slot
 
@@ -21,6 +21,7 @@ def card(domain: str, family: str = "sdf") -> Card:
 
 
 CARDS = [card(domain) for domain in ("cake", "chess", "metal", "river")]
+OTHERS = [relevant_words(other) for other in CARDS[1:]]
 cells = st.dictionaries(st.integers(0, 4), st.lists(st.sampled_from(
     [*CARDS[0].lexicon, *CARDS[1].lexicon, "the", "of"]), unique=True, max_size=25), max_size=5)
 
@@ -45,7 +46,7 @@ def test_words_of_the_data_count_where_the_data_say_what_they_teach(family, coun
 
 def test_mean_and_max_over_positions_stand_beside_other_cards():
     read = {0: list(CARDS[0].lexicon)[:10], 1: ["the"] * 20, 2: []}
-    found = card_relevance(read, CARDS[0], CARDS)
+    found = relevance(read, relevant_words(CARDS[0]), OTHERS)
     assert (found.mean, found.max) == (pytest.approx(10 / 20 / 3), 0.5)
     assert found.null_mean == found.null_max == 0 and found.lift == found.mean
     assert found.p_mean == found.p_max == 1 / 4, "the smallest p that three other cards allow"
@@ -61,7 +62,7 @@ def test_one_sure_word_is_no_perfect_reading():
 @given(read=cells)
 @settings(max_examples=40)
 def test_shares_lie_between_none_and_all_and_p_is_never_zero(read):
-    found = card_relevance(read, CARDS[0], CARDS)
+    found = relevance(read, relevant_words(CARDS[0]), OTHERS)
     assert 0 <= found.mean <= found.max <= 1 and 0 < found.p_mean <= 1
     if not any(word in relevant_words(CARDS[0]) for words in read.values() for word in words):
         assert found.mean == found.max == 0 and found.p_max == 1
