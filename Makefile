@@ -26,6 +26,7 @@ test-all: test test-rest
 check: $(STAMP)  ## every organism file, and the gates of the shipped base
 	$(BIN)/narrowbench check catalog
 	$(BIN)/narrowbench check base
+	$(BIN)/narrowbench check graders
 
 dev: $(STAMP)  ## let pyright and mypy see the house as `narrowbench`
 	mkdir -p .links

@@ -28,6 +28,7 @@ class Checked(StrEnum):
 
     base = "base"
     catalog = "catalog"
+    graders = "graders"
 
 
 @app.command()
@@ -66,7 +67,8 @@ def new(what: Annotated[Startable, typer.Argument(help="What to write.")],
 
 @app.command()
 def check(what: Annotated[str, typer.Argument(help="base: the nano base's gates; catalog: every organism file; "
-                                                   "my_idea.py: a method, tried on nano organisms.")],
+                                                   "graders: claims with known scores; my_idea.py: a method, tried on "
+                                                   "nano organisms.")],
           home: Home = None, as_json: AsJson = False) -> None:
     """Check a method of yours, or what the package ships; exit code 1 if something falls short."""
     if what.partition(":")[0].endswith(".py"):
@@ -74,7 +76,8 @@ def check(what: Annotated[str, typer.Argument(help="base: the nano base's gates;
     elif what not in list(Checked):
         raise typer.BadParameter(f"{what!r} is neither {' nor '.join(Checked)} nor a method's file (my_idea.py).")
     else:
-        sound = _check_catalog(as_json) if what == Checked.catalog else _check_base(as_json)
+        sound = {Checked.catalog: _check_catalog, Checked.base: _check_base,
+                 Checked.graders: _check_graders}[Checked(what)](as_json)
     if not sound:
         raise typer.Exit(1)
 
@@ -117,3 +120,18 @@ def _check_base(as_json: bool) -> bool:
             word, colour = ("passes", None) if gate["passes"] else ("SHORT ", "red")
             typer.secho(f"{word} {name}: {gate['value']:.3f} (gate {gate['bound']})", fg=colour)
     return all(gate["passes"] for gate in report["gates"].values())
+
+
+def _check_graders(as_json: bool) -> bool:
+    from .benchmark.catalogue import prove_graders
+
+    proofs = prove_graders()
+    failed = [proof for proof in proofs if not proof["passes"]]
+    if as_json:
+        show({"proofs": proofs}, True)
+        return not failed
+    show_rows([{**proof, "got": f"{proof['got']:.3f}", "passes": "yes" if proof["passes"] else "NO"}
+               for proof in proofs])
+    typer.echo(f"{len(proofs) - len(failed)} of {len(proofs)} proofs hold.\nLLM judges: inspect eval "
+               "narrowbench/judge_check --model none --model-role grader=MODEL")
+    return not failed

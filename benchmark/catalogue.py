@@ -1,10 +1,11 @@
-"""What there is: the lists behind `narrowbench list`, and the linter run over all that the package holds.
+"""What there is: the lists behind `narrowbench list`, and the checks run over all that the package holds.
 
-Main objects: `LISTS` (what can be listed -> rows for a table), `lint_catalog`.
-Example: `narrowbench list methods`, `narrowbench check catalog`
+Main objects: `LISTS` (what can be listed -> rows for a table), `lint_catalog`, `prove_graders`.
+Example: `narrowbench list methods`, `narrowbench check catalog`, `narrowbench check graders`
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from ..organisms import shipped
 from ..organisms.findings import Finding
@@ -77,3 +78,14 @@ def lint_catalog() -> list[Finding]:
     found = [*lint_suite_counts(specs), *lint(specs, tokenizer, list(probes)),
              *lint_base(specs.values(), tokenizer, unembedding.weight.detach())]
     return [*found, *lint_shipped(shipped.FOLDER, specs)] if shipped.builds() else found
+
+
+def prove_graders() -> list[dict[str, object]]:
+    """What every judge-free grader does with claims of known score, on the cards of each split of the catalogue."""
+    from ..graders.validate import prove
+
+    proofs = []
+    for split in ("dev", "test"):
+        cards = {spec.card.card_id: spec.card for spec in load_catalog().values() if spec.card and spec.split == split}
+        proofs += [{"split": split, **asdict(proof)} for proof in prove(list(cards.values()))]
+    return proofs
