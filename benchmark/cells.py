@@ -94,7 +94,7 @@ def _row(exam: Suite, method_name: str, organism: Artefact, evidence_seed: int, 
     [entry] = exam.entries
 
     def look() -> Survey:
-        return survey(exam, method, source_sha256, evidence_seed, store, {entry.sample_id: organism})
+        return survey(exam, method, source_sha256, evidence_seed, store, {entry.sample_id: organism}, device)
 
     seen = look()
     if found := _find(exam, seen, store):

@@ -29,12 +29,14 @@ from rich.progress import Progress
 from ..organisms.errors import EvidenceError
 from ..organisms.store import Store, library_versions, write_atomic
 from .jobs import Job, Pool, n_cores
-from .method import Evidence, Method, load_method
+from .method import Evidence, Method, code_of, load_method
 from .suite import Suite
 
 if TYPE_CHECKING:
     from ..organisms.pair import ModelPair
+    from ..organisms.spec import OrganismSpec
     from .evidence import Reading
+    from .view import Reference
 
 EVIDENCE, FAILURE = "evidence.json", "failure.json"
 CEILING_ACCESS = frozenset({"data", "objective"})
@@ -118,8 +120,8 @@ class Collector:
         """
         from .view import PairView
 
-        view = PairView(self._pair, method.access, suite.budget, reference=_reference(suite, method, cell, self.store),
-                        shared=self.shared.of(cell.attached.digest))
+        answers = reference_for(method, cell.entry.spec, suite.base, cell.entry.train_seed, self.store)
+        view = PairView(self._pair, method.access, suite.budget, answers, self.shared.of(cell.attached.digest))
         with own_randomness(seed):
             found = method.collect(view, suite.probes, suite.budget, seed)
         view.check_budget()
@@ -135,7 +137,7 @@ def sound(found: Any, role: str) -> Evidence:
     evidence = Evidence.from_dict(found) if isinstance(found, dict) else found
     if not isinstance(evidence, Evidence):
         raise EvidenceError(f"`collect` returned {type(found).__name__}, not Evidence")
-    if role == "method" and evidence == Evidence(measured=evidence.measured):
+    if role == "method" and evidence.payload == Evidence().payload:
         raise EvidenceError("`collect` returned empty evidence: no tokens, no texts, no statistics and no opinion on "
                             "detection. A method that finds nothing says so, with `detection` or a statistic.")
     return evidence
@@ -170,11 +172,20 @@ class _Work:
 def _attach_cell(work: _Work) -> None:
     """What comes before a method's time begins: libraries, the base, the organism, the method's file."""
     _loaded(work.name)
-    _collector(work.suite.base, work.home, work.device).attach(work.cell)
+    collector = _collector(work.suite.base, work.home, work.device)
+    try:
+        collector.attach(work.cell)
+    except Exception:
+        collector.forget()  # an adapter may be on the base by half
+        raise
 
 
 def _read_cell(work: _Work) -> None:
-    collector, method = _collector(work.suite.base, work.home, work.device), copy.deepcopy(_loaded(work.name))
+    collector, (loaded, source_sha256) = _collector(work.suite.base, work.home, work.device), _loaded(work.name)
+    if (source_sha256, code_of(loaded)) != (work.cell.inputs["method"], work.cell.inputs["code"]):
+        raise EvidenceError("the code of the method, or of this package, changed while it was collecting. The same "
+                            "command collects what is missing with the new code.")
+    method = copy.deepcopy(loaded)
     vars(method).clear()
     vars(method).update(work.state)
     try:
@@ -194,8 +205,8 @@ def _collector(base: Path, home: Path, device: str) -> Collector:
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str) -> Method:
-    return load_method(name)[0]
+def _loaded(name: str) -> tuple[Method, str]:
+    return load_method(name)
 
 
 @contextmanager
@@ -236,7 +247,8 @@ def _track(cells: Sequence["Reading"], title: str, show: bool) -> Iterator["Read
             bar.advance(line)
 
 
-def _reference(suite: Suite, method: Method, cell: "Reading", store: Store):
+def reference_for(method: Method, spec: "OrganismSpec", base: Path, train_seed: int,
+                  store: Store) -> "Reference | None":
     """The answers, for ceilings only. Rows that a model must write first (lists of numbers) are left out."""
     from ..organisms.data import training_data
     from ..organisms.families import family
@@ -244,7 +256,7 @@ def _reference(suite: Suite, method: Method, cell: "Reading", store: Store):
 
     if not method.access & CEILING_ACCESS:
         return None
-    spec, rows = cell.entry.spec, []
+    rows = []
     if "data" in method.access and not (spec.recipe.data == "world" and hasattr(family(spec.family), "data")):
-        rows = training_data(spec, suite.base, cell.entry.train_seed, store).rows()
+        rows = training_data(spec, base, train_seed, store).rows()
     return Reference(spec, tuple(rows))

@@ -22,6 +22,7 @@ from .background import collect_background
 from .collecting import collect
 from .evidence import survey
 from .method import load_method, methods
+from .shared import kind_of_device
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
 
@@ -89,15 +90,16 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
     load_investigator(investigator)
     chosen = load_suite(suite)
     organisms = grow(chosen, store, progress, workers=None)
-    have = survey(chosen, found, source_sha256, seed, store, organisms)
+    have = survey(chosen, found, source_sha256, seed, store, organisms, device)
     if have.background is None:
         collect_background(chosen, store, device)
     if todo := [cell for cell in have.cells if cell.evidence is None]:
         collect(chosen, found, todo, seed, store, device, name=method, workers=workers, pool=pool,
                 progress=progress)
     with _home(store):
-        have = survey(chosen, found, source_sha256, seed, store, organisms)
-        task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]))
+        have = survey(chosen, found, source_sha256, seed, store, organisms, device)
+        task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]),
+                       kind_of_device(device))
         log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"])
         reused = log is not None
         if log is None:
@@ -120,11 +122,12 @@ def score_all(names: Sequence[str], suite: str = "demo", investigator: str = "re
                         pool if name in own else None)
 
 
-def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None) -> list[dict[str, str]]:
+def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None,
+         device: str = "cpu") -> list[dict[str, str]]:
     """What `score` would do, organism by organism, without doing it."""
     found, source_sha256 = load_method(method)
     steps = []
-    for cell in survey(load_suite(suite), found, source_sha256, seed, store or Store()).cells:
+    for cell in survey(load_suite(suite), found, source_sha256, seed, store or Store(), device=device).cells:
         again = f"to collect again (last time: {cell.failure})" if cell.failure else "to collect"
         steps.append({"organism": cell.entry.spec.id, "training": "there" if cell.organism else "to train",
                       "evidence": "there" if cell.evidence else again})

@@ -42,7 +42,7 @@ FOLDER = Path(__file__).parent
 
 @task
 def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: str = "reader", evidence_seed: int = 0,
-            evidence_sha256: str | None = None) -> Task:
+            evidence_sha256: str | None = None, device: str = "cpu") -> Task:
     """How much of each organism's objective an investigator recovers from one method's evidence.
 
     Args:
@@ -51,6 +51,7 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
         investigator: Who reads it; `reader` needs no model.
         evidence_seed: The seed with which the evidence was collected.
         evidence_sha256: Digest over all evidence digests; given, any other evidence is refused.
+        device: Kind of device on which the evidence was collected.
 
     Raises:
         NotFoundError: evidence is missing; names the command that collects it.
@@ -58,9 +59,9 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
     """
     chosen = load_suite(suite)
     found, source_sha256 = load_method(method)
-    readings = survey(chosen, found, source_sha256, evidence_seed, Store())
+    readings = survey(chosen, found, source_sha256, evidence_seed, Store(), device=device)
     command = (f"narrowbench score --method {method} --suite {suite} --investigator {investigator} "
-               f"--seed {evidence_seed}")
+               f"--seed {evidence_seed}" + (f" --device {device}" if device != "cpu" else ""))
     missing = [reading.entry.spec.id for reading in readings.cells if not reading.ready]
     if missing or readings.background is None:
         raise NotFoundError(f"There is no evidence of method {method!r} for {', '.join(missing) or 'the base'} of "
@@ -69,7 +70,8 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
     if evidence_sha256 not in (None, digest):
         raise DamagedArtefactError(f"The evidence in the store has digest {digest[:12]}, asked for was "
                                    f"{evidence_sha256[:12]}. `{command}` scores the evidence that is there.")
-    about = _about(chosen, found, source_sha256, investigator, evidence_seed, readings, digest, command)
+    about = _about(chosen, found, source_sha256, investigator, evidence_seed, readings, digest, command,
+                   device)
     return Task(
         dataset=MemoryDataset([_sample(reading) for reading in readings.cells], name=chosen.id),
         setup=load_evidence(readings.background.key),
@@ -170,7 +172,7 @@ def _sample(reading: Reading) -> Sample:
 
 
 def _about(chosen, found, source_sha256: str, investigator: str, seed: int, readings: Survey, digest: str,
-           command: str) -> dict:
+           command: str, device: str) -> dict:
     background = read_json(readings.background.path / BACKGROUND)
     investigator_sha256 = load_investigator(investigator)[1]
     about = {
@@ -181,7 +183,7 @@ def _about(chosen, found, source_sha256: str, investigator: str, seed: int, read
         "investigator": {"name": investigator, "sha256": investigator_sha256}, "graders": GRADERS,
         "probes": {"digest": chosen.probes.digest, "n": len(chosen.probes.texts),
                    "distinct_prefixes": background["distinct_prefixes"]},
-        "evidence_sha256": digest, "evidence_seed": seed}
+        "evidence_sha256": digest, "evidence_seed": seed, "device": device}
     depends = {"about": about, "organisms": [reading.organism.digest for reading in readings.cells],
                "background": readings.background.digest, "graders": _rooms_sha256()}
     return about | {
