@@ -34,8 +34,8 @@ class WeightSvd:
         name. No text, no forward pass.
     Detection: the share of the squared singular values, over all these modules, that lies in few directions common to
         them (an eighth as many as there are vectors), as log odds, less a constant from dev nulls. A narrow objective
-        is written by many layers in the same directions. No opinion on fewer than 8 vectors. The constant was chosen at rank 2 on one base: on another base
-        compare with nulls of your own.
+        is written by many layers in the same directions. No opinion on fewer than 8 vectors. The constant was chosen
+        at rank 2 on one base: on another base compare with nulls of your own.
     Source: W2T, arXiv 2603.15990 (QR, then SVD); logit lens of LoRA directions as in field notes on reading weights.
     Cost: no tokens; an SVD of rank R a module, 2 vectors a module and 200 controls unembedded.
     Blind spots: the sign: what an update adds and what it takes away look alike, so opposite polarities of one
@@ -76,9 +76,10 @@ class WeightSvd:
         tokens = [token for name, reading in zip(names, readings, strict=True)
                   for token in to_tokens(reading, pair.tokenizer, name, None, n_top)]
         share, norm = shared_energy(torch.cat(all_ND))
-        opinion = math.log(share / max(1 - share, 1e-6)) - NULL_LOG_ODDS if sum(map(len, all_ND)) >= VECTORS_A_DIRECTION else None
+        opinion = math.log(share / max(1 - share, 1e-6)) - NULL_LOG_ODDS
+        enough = sum(map(len, all_ND)) >= VECTORS_A_DIRECTION
         return Evidence(tuple(tokens), stats={"n_modules": float(len(modules)), "norm": norm, "shared_energy": share},
-                        detection=opinion)
+                        detection=opinion if enough else None)
 
     def _read(self, pair: PairView, vectors_ND: Tensor, seed: int) -> list[Reading]:
         """Each vector's lifts over the same isotropic controls; detection is left to `shared_energy`."""
