@@ -69,5 +69,9 @@ def background_key(suite: "Suite", base: str, device: str) -> tuple[dict[str, An
 
 
 def background_for(payload: Mapping[str, Any], pieces: Mapping[str, float]) -> dict[str, float]:
-    """What the reader is given beside evidence: how probable the base finds each piece that is mentioned, no more."""
-    return {piece: pieces.get(piece, 0.0) for piece in sorted({token["piece"] for token in payload["tokens"]})}
+    """What an investigator is given beside evidence: how probable the base finds each piece that is mentioned, and each
+    that is spelt alike but for case and white space, no more."""
+    mentioned = {token["piece"] for token in payload["tokens"]}
+    words = {piece.strip().casefold() for piece in mentioned}
+    alike = {piece for piece in pieces if piece.strip().casefold() in words}
+    return {piece: pieces.get(piece, 0.0) for piece in sorted(mentioned | alike)}

@@ -25,7 +25,8 @@ from .suite import Entry, Suite, load_suite, sample_id
 
 KIND, FILE = "cell", "cell.json"
 N_TOP = 20
-_MARKING = ("graders/recovery.py", "graders/claim.py", "benchmark/investigators/reader.py", "benchmark/cells.py")
+_MARKING = ("graders/recovery.py", "graders/claim.py", "benchmark/investigators/reader.py", "benchmark/cells.py",
+            "benchmark/background.py")
 MARKING_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / name) for name in _MARKING])
 """Over what turns evidence into a cell's numbers, as it was when loaded: part of every cell's key."""
 

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..organisms.errors import EvidenceError
+from ..organisms.spec import digest_of
 from ..organisms.store import Store, library_versions, write_atomic
 from .jobs import Job, Pool, n_cores
 from .method import Evidence, Method, code_of, load_method
@@ -228,8 +229,30 @@ def own_randomness(seed: int) -> Iterator[None]:
 
 
 def settings_of(method: Method) -> dict[str, Any]:
-    """What the method's instance sets itself; the attributes of its class are covered by its file's hash."""
-    return json.loads(json.dumps(vars(method), sort_keys=True, default=repr))
+    """What the method's instance sets itself; the attributes of its class are covered by its file's hash.
+
+    Raises:
+        EvidenceError: an attribute is no plain data, so that nothing tells two settings apart for certain.
+    """
+    return {name: _plain(name, value) for name, value in sorted(vars(method).items())}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple | range):
+        return [_plain(name, one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(name, one) for one in value), key=repr)
+    if isinstance(value, dict):
+        return {str(key): _plain(name, one) for key, one in value.items()}
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # an array or tensor
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest_of(value.tolist())}
+    raise EvidenceError(f"the method's attribute `{name}` is of type {type(value).__name__}. Settings are part of the key "
+                        "of what is stored: keep numbers, texts, lists, dictionaries or arrays, and build the rest in "
+                        "`collect`.")
 
 
 def _note(store: Store, cell: "Reading", error: str, details: str) -> None:

@@ -100,7 +100,8 @@ def score(method: str, suite: str = "demo", investigator: str = "reader", seed: 
         have = survey(chosen, found, source_sha256, seed, store, organisms, device)
         task = recover(suite, method, investigator, seed, digest_of([cell.digest for cell in have.cells]),
                        kind_of_device(device))
-        log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"])
+        log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"],
+                                 {str(sample.id) for sample in task.dataset})
         reused = log is not None
         if log is None:
             log = _evaluate(task, log_dir)

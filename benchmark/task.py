@@ -184,7 +184,7 @@ def _about(chosen, found, source_sha256: str, investigator: str, seed: int, read
         "probes": {"digest": chosen.probes.digest, "n": len(chosen.probes.texts),
                    "distinct_prefixes": background["distinct_prefixes"]},
         "evidence_sha256": digest, "evidence_seed": seed, "device": device}
-    depends = {"about": about, "organisms": [reading.organism.digest for reading in readings.cells],
+    depends = {"about": about, "evidence": [reading.key for reading in readings.cells], "organisms": [reading.organism.digest for reading in readings.cells],
                "background": readings.background.digest, "graders": _rooms_sha256()}
     return about | {
         "inputs_sha256": digest_of(depends), "command": command,
@@ -192,8 +192,9 @@ def _about(chosen, found, source_sha256: str, investigator: str, seed: int, read
 
 
 def _rooms_sha256() -> str:
-    """Over the graders' and this file's source: a log is reused only while marking is exactly the same."""
-    paths = [*sorted((FOLDER.parent / "graders").glob("*.py")), Path(__file__)]
+    """Over the source of what investigators are given and how claims are marked: a log is reused only while both are
+    exactly the same."""
+    paths = [*sorted((FOLDER.parent / "graders").glob("*.py")), FOLDER / "background.py", Path(__file__)]
     return digest_of([_sha256(path) for path in paths])
 
 

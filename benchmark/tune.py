@@ -95,7 +95,7 @@ def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", s
     from .run import grow
 
     chosen = load_suite(suite)
-    if chosen.split == "test":
+    if chosen.split == "test" or any(entry.spec.split == "test" for entry in chosen.entries):
         raise SpecError(f"suite {suite!r} holds test organisms, on which nothing is ever chosen. Tune on dev: "
                         "--suite nano-draft:dev.")
     default, source_sha256 = load_method(name)
