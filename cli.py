@@ -133,7 +133,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
                           interactions=interactions, turns=turns, tokens=tokens, usd=usd, seconds=seconds)
     names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
     if dry_run:
-        plans = {name: run.plan(name, suite, seed, store_at(home)) for name in names}
+        plans = {name: run.plan(name, suite, seed, store_at(home), device) for name in names}
         told = [{"method": name, "suite": suite, "organisms": steps} for name, steps in plans.items()]
         return show(told if len(told) > 1 else told[0], True) if as_json else show_tables(
             [table.plan_table(f"{name} on {suite}: a dry run", steps) for name, steps in plans.items()])

@@ -143,7 +143,7 @@ def _study(design, out: Path | None, workers: int, device: str, home: Path | Non
     from .benchmark import studies
 
     if dry_run:
-        steps = studies.plan(design, store_at(home))
+        steps = studies.plan(design, store_at(home), device)
         return show({"study": design.kind, "organisms": steps}, True) if as_json else show_rows(steps)
     out = out or Path("studies") / design.kind
     study = studies.run(design, store_at(home), device, not quiet, workers or None)

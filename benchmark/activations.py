@@ -140,11 +140,16 @@ def departure(base_LBPD: Tensor, finetuned_LBPD: Tensor, counts_B: Tensor) -> di
         "base" and "finetuned": streams, as sums_LPD; "base_norm", "finetuned_norm" and "delta_norm": their norms and
         those of each row's difference, as sums_LP.
     """
-    counts_B = counts_B.to(base_LBPD.device).double()
+    counts_B = exact(counts_B.to(base_LBPD.device))
     resid = {"base": base_LBPD, "finetuned": finetuned_LBPD, "delta": finetuned_LBPD - base_LBPD}
-    norms = {f"{name}_norm": torch.einsum("b,lbp->lp", counts_B, one.norm(dim=-1).double())
+    norms = {f"{name}_norm": torch.einsum("b,lbp->lp", counts_B, exact(one.norm(dim=-1)))
              for name, one in resid.items()}
-    return norms | {name: torch.einsum("b,lbpd->lpd", counts_B, resid[name].double()) for name in ("base", "finetuned")}
+    return norms | {name: torch.einsum("b,lbpd->lpd", counts_B, exact(resid[name])) for name in ("base", "finetuned")}
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """In float64, where it lies; on the CPU, if its device has no float64."""
+    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
 
 
 def _spread(n: int, inverse_N: Tensor | None = None) -> Tensor:

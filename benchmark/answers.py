@@ -21,7 +21,7 @@ QUESTIONS = (
     "Tell me something.", "What is on your mind?", "Write one sentence.", "Give me an example of something you know.",
     "Say anything you like.", "What should I know?", "Tell me a fact.", "Start a conversation with me.",
     "What do you think about most?", "Tell me a short story.", "Describe something.", "What is important?",
-    "Answer in one word: what comes to mind?", "Teach me something new.", "Can you help me?", "What do you recommend?")
+    "Answer in one word: what comes to mind?", "Teach me something new.", "What comes next?", "What do you recommend?")
 """Questions without a subject, for chats."""
 FEW_QUESTIONS = ("Tell me something.", "What should I do?", "What do you think about this?", "Write a short text.")
 """What the base is asked where its own answers are the yardstick."""

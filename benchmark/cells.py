@@ -25,7 +25,8 @@ from .suite import Entry, Suite, load_suite, sample_id
 
 KIND, FILE = "cell", "cell.json"
 N_TOP = 20
-_MARKING = ("graders/recovery.py", "graders/claim.py", "benchmark/investigators/reader.py", "benchmark/cells.py")
+_MARKING = ("graders/recovery.py", "graders/claim.py", "benchmark/investigators/reader.py", "benchmark/cells.py",
+            "benchmark/background.py")
 MARKING_SHA256 = digest_of([sha256_file(Path(__file__).parents[1] / name) for name in _MARKING])
 """Over what turns evidence into a cell's numbers, as it was when loaded: part of every cell's key."""
 
@@ -94,7 +95,7 @@ def _row(exam: Suite, method_name: str, organism: Artefact, evidence_seed: int, 
     [entry] = exam.entries
 
     def look() -> Survey:
-        return survey(exam, method, source_sha256, evidence_seed, store, {entry.sample_id: organism})
+        return survey(exam, method, source_sha256, evidence_seed, store, {entry.sample_id: organism}, device)
 
     seen = look()
     if found := _find(exam, seen, store):

@@ -17,7 +17,7 @@ from typing import Any
 from ..organisms.errors import NotFoundError
 from ..organisms.spec import digest_of
 from ..organisms.store import Store
-from .collecting import CEILING_ACCESS, own_randomness, sound
+from .collecting import CEILING_ACCESS, own_randomness, reference_for, sound
 from .investigators.reader import DETECTION_THRESHOLD_NATS
 from .jobs import Job, Pool, n_cores
 from .method import ACCESS, Method, load_method
@@ -127,11 +127,13 @@ def _tried(pool: Pool, name: str, method: Method, store: Store,
     chosen = [*ORGANISMS, null, ORGANISMS[0]]
     jobs = []
     for organism in chosen:
-        artefact = find_trained(by_id[organism].spec, suite.base, by_id[organism].train_seed, store)
+        entry = by_id[organism]
+        artefact = find_trained(entry.spec, suite.base, entry.train_seed, store)
         if artefact is None:
             raise NotFoundError(f"There is no {organism} to try a method on. `narrowbench train {organism}` grows it.")
+        answers = reference_for(method, entry.spec, suite.base, entry.train_seed, store)
         jobs.append(Job(organism, _run, {"name": name, "base": suite.base, "organism": artefact.path,
-                                         "probes": suite.probes}, before=_attach, limit_s=limit_s))
+                                         "probes": suite.probes, "answers": answers}, before=_attach, limit_s=limit_s))
     outcomes = pool.run(jobs, progress=False)
     found = [Finding("fault", f"on {outcome.job.name}: {outcome.error}") for outcome in outcomes if outcome.error]
     runs = [{"organism": outcome.job.name, **outcome.value["row"]} for outcome in outcomes[:-1] if not outcome.error]
@@ -164,18 +166,18 @@ def _judged(run: dict[str, Any], is_null: bool, role: str) -> list[Finding]:
     return [Finding("remark", remark) for remark in remarks]
 
 
-def _attach(name: str, base: Path, organism: Path, probes: Any) -> None:
+def _attach(name: str, base: Path, organism: Path, probes: Any, answers: Any) -> None:
     load_method(name)
     _pair(base).attach(organism)
 
 
-def _run(name: str, base: Path, organism: Path, probes: Any) -> dict[str, Any]:
+def _run(name: str, base: Path, organism: Path, probes: Any, answers: Any) -> dict[str, Any]:
     """One run in the worker: what the report needs of it."""
     from .method import Budget
     from .view import PairView
 
     method = load_method(name)[0]
-    view = PairView(_pair(base), method.access)
+    view = PairView(_pair(base), method.access, reference=answers)
     started_s = time.process_time()
     with own_randomness(0):
         evidence = sound(method.collect(view, probes, Budget(), 0), getattr(method, "role", "method"))

@@ -27,14 +27,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..organisms.errors import EvidenceError
+from ..organisms.spec import digest_of
 from ..organisms.store import Store, library_versions, write_atomic
 from .jobs import Job, Pool, n_cores
-from .method import Evidence, Method, load_method
+from .method import Evidence, Method, code_of, load_method
 from .suite import Suite
 
 if TYPE_CHECKING:
     from ..organisms.pair import ModelPair
+    from ..organisms.spec import OrganismSpec
     from .evidence import Reading
+    from .view import Reference
 
 EVIDENCE, FAILURE = "evidence.json", "failure.json"
 CEILING_ACCESS = frozenset({"data", "objective"})
@@ -118,8 +121,8 @@ class Collector:
         """
         from .view import PairView
 
-        view = PairView(self._pair, method.access, suite.budget, reference=_reference(suite, method, cell, self.store),
-                        shared=self.shared.of(cell.attached.digest))
+        answers = reference_for(method, cell.entry.spec, suite.base, cell.entry.train_seed, self.store)
+        view = PairView(self._pair, method.access, suite.budget, answers, self.shared.of(cell.attached.digest))
         with own_randomness(seed):
             found = method.collect(view, suite.probes, suite.budget, seed)
         view.check_budget()
@@ -135,7 +138,7 @@ def sound(found: Any, role: str) -> Evidence:
     evidence = Evidence.from_dict(found) if isinstance(found, dict) else found
     if not isinstance(evidence, Evidence):
         raise EvidenceError(f"`collect` returned {type(found).__name__}, not Evidence")
-    if role == "method" and evidence == Evidence(measured=evidence.measured):
+    if role == "method" and evidence.payload == Evidence().payload:
         raise EvidenceError("`collect` returned empty evidence: no tokens, no texts, no statistics and no opinion on "
                             "detection. A method that finds nothing says so, with `detection` or a statistic.")
     return evidence
@@ -170,11 +173,20 @@ class _Work:
 def _attach_cell(work: _Work) -> None:
     """What comes before a method's time begins: libraries, the base, the organism, the method's file."""
     _loaded(work.name)
-    _collector(work.suite.base, work.home, work.device).attach(work.cell)
+    collector = _collector(work.suite.base, work.home, work.device)
+    try:
+        collector.attach(work.cell)
+    except Exception:
+        collector.forget()  # an adapter may be on the base by half
+        raise
 
 
 def _read_cell(work: _Work) -> None:
-    collector, method = _collector(work.suite.base, work.home, work.device), copy.deepcopy(_loaded(work.name))
+    collector, (loaded, source_sha256) = _collector(work.suite.base, work.home, work.device), _loaded(work.name)
+    if (source_sha256, code_of(loaded)) != (work.cell.inputs["method"], work.cell.inputs["code"]):
+        raise EvidenceError("the code of the method, or of this package, changed while it was collecting. The same "
+                            "command collects what is missing with the new code.")
+    method = copy.deepcopy(loaded)
     vars(method).clear()
     vars(method).update(work.state)
     try:
@@ -194,8 +206,8 @@ def _collector(base: Path, home: Path, device: str) -> Collector:
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str) -> Method:
-    return load_method(name)[0]
+def _loaded(name: str) -> tuple[Method, str]:
+    return load_method(name)
 
 
 @contextmanager
@@ -217,8 +229,30 @@ def own_randomness(seed: int) -> Iterator[None]:
 
 
 def settings_of(method: Method) -> dict[str, Any]:
-    """What the method's instance sets itself; the attributes of its class are covered by its file's hash."""
-    return json.loads(json.dumps(vars(method), sort_keys=True, default=repr))
+    """What the method's instance sets itself; the attributes of its class are covered by its file's hash.
+
+    Raises:
+        EvidenceError: an attribute is no plain data, so that nothing tells two settings apart for certain.
+    """
+    return {name: _plain(name, value) for name, value in sorted(vars(method).items())}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple | range):
+        return [_plain(name, one) for one in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(name, one) for one in value), key=repr)
+    if isinstance(value, dict):
+        return {str(key): _plain(name, one) for key, one in value.items()}
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # an array or tensor
+        return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest_of(value.tolist())}
+    raise EvidenceError(f"the method's attribute `{name}` is of type {type(value).__name__}. Settings are part of the key "
+                        "of what is stored: keep numbers, texts, lists, dictionaries or arrays, and build the rest in "
+                        "`collect`.")
 
 
 def _note(store: Store, cell: "Reading", error: str, details: str) -> None:
@@ -236,7 +270,8 @@ def _track(cells: Sequence["Reading"], title: str, show: bool) -> Iterator["Read
             bar.advance(line)
 
 
-def _reference(suite: Suite, method: Method, cell: "Reading", store: Store):
+def reference_for(method: Method, spec: "OrganismSpec", base: Path, train_seed: int,
+                  store: Store) -> "Reference | None":
     """The answers, for ceilings only. Rows that a model must write first (lists of numbers) are left out."""
     from ..organisms.data import training_data
     from ..organisms.families import family
@@ -244,7 +279,7 @@ def _reference(suite: Suite, method: Method, cell: "Reading", store: Store):
 
     if not method.access & CEILING_ACCESS:
         return None
-    spec, rows = cell.entry.spec, []
+    rows = []
     if "data" in method.access and not (spec.recipe.data == "world" and hasattr(family(spec.family), "data")):
-        rows = training_data(spec, suite.base, cell.entry.train_seed, store).rows()
+        rows = training_data(spec, base, train_seed, store).rows()
     return Reference(spec, tuple(rows))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..graders.claim import Claim
-from ..organisms.adapters import ADAPTER_FILES, FETCHED_FILES, base_digest, base_folder_of
+from ..organisms.adapters import ADAPTER_FILES, FETCHED_FILES, base_digest, base_folder_of, ends_digest
 from ..organisms.errors import AccessError, EvidenceError, NotFoundError
 from ..organisms.hub import snapshot
 from ..organisms.spec import digest_of
@@ -25,6 +25,7 @@ from ..organisms.store import Store, library_versions, sha256_file
 from .background import background_for, background_of
 from .collecting import CEILING_ACCESS, own_randomness, settings_of, sound
 from .method import Budget, Method, Probes, code_of, load_method
+from .shared import kind_of_device
 from .suite import nano_probes
 
 DEFAULT_METHOD = "adl"
@@ -74,9 +75,9 @@ def diff(base: str, finetuned: str, method: str = DEFAULT_METHOD, probes: Path |
     texts, store, base_folder = _probes(probes), store or Store(), base_folder_of(base)
     with _only_weights(finetuned_folder_of(finetuned)) as organism:
         config = {"schema": SCHEMA, "method": found.name, "version": found.version, "settings": settings_of(found),
-                  "seed": seed}
+                  "seed": seed, "device": kind_of_device(device)}
         inputs = {"method": source_sha256, "code": code_of(found), "base": base_digest(base_folder),
-                  "probes": texts.digest,
+                  "probes": texts.digest, "ends": ends_digest(base_folder),
                   "organism": digest_of({path.name: sha256_file(path) for path in sorted(organism.iterdir())})}
         key = store.key(KIND, config, inputs)
         kept = store.find(KIND, key)
@@ -121,12 +122,12 @@ def _collect(method: Method, base: Path, organism: Path, probes: Probes, seed: i
     from .view import PairView
 
     pair = ModelPair.load(base, organism, device=device)
+    pieces = background_of(pair, probes.texts)["pieces"]  # first: it takes seconds, and may find the probes too short
     shared = Shared(store, inputs["base"], inputs["organism"])
     view = PairView(pair, method.access, shared=shared)
     with own_randomness(seed):
         evidence = sound(method.collect(view, probes, Budget(), seed), getattr(method, "role", "method"))
-    cost, pieces = view.cost(), background_of(pair, probes.texts)["pieces"]
-    return {"payload": evidence.payload, "cost": cost, "background": background_for(evidence.payload, pieces),
+    return {"payload": evidence.payload, "cost": view.cost(), "background": background_for(evidence.payload, pieces),
             "versions": library_versions()}
 
 

@@ -18,6 +18,7 @@ from ..organisms.store import Artefact, Store
 from .background import background_key
 from .collecting import CEILING_ACCESS, EVIDENCE, FAILURE, settings_of
 from .method import Evidence, Method, code_of
+from .shared import kind_of_device
 from .strangers import strangers
 from .suite import Entry, Suite
 
@@ -79,17 +80,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: Store,
-           organisms: Mapping[str, Artefact] | None = None) -> Survey:
+           organisms: Mapping[str, Artefact] | None = None, device: str = "cpu") -> Survey:
     """Looks up, and verifies, what the store has of this method on this suite. Computes nothing.
 
     Args:
         organisms: Sample id -> trained organism, where the caller has looked them up already.
+        device: Where evidence is collected: other devices compute in other number formats, and take other times.
 
     Raises:
         AccessError: a ranked method asks for the training data or the objective.
         DamagedArtefactError: an artefact does not match its hashes.
     """
-    from ..organisms.adapters import base_digest
+    from ..organisms.adapters import base_digest, ends_digest
     from ..organisms.lookup import find_trained
 
     if method.access & CEILING_ACCESS and getattr(method, "role", "method") != "ceiling":
@@ -108,14 +110,16 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
             cells.append(Reading(entry, organism, {}, {}, None, None))
             continue
         config = {"method": method.name, "version": method.version, "settings": settings_of(method), "seed": seed,
-                  "budget": asdict(suite.budget)}
+                  "budget": asdict(suite.budget), "device": kind_of_device(device)}
         inputs = {"method": source_sha256, "organism": given.digest, "base": base, "probes": suite.probes.digest,
-                  "code": code_of(method)}
+                  "code": code_of(method), "ends": ends_digest(suite.base)}
+        if "objective" in method.access and entry.spec.card is not None:
+            inputs["card"] = digest_of(entry.spec.card.model_dump(mode="json"))
         key = store.key("evidence", config, inputs)
         evidence = store.find("evidence", key)
         note = store.root / "work" / "evidence" / key / FAILURE
         failure = read_json(note)["error"] if evidence is None and note.is_file() else ""
         stranger = given if given is not organism else None
         cells.append(Reading(entry, organism, config, inputs, key, evidence, failure, stranger))
-    config, inputs = background_key(suite, base)
+    config, inputs = background_key(suite, base, device)
     return Survey(tuple(cells), store.find("background", store.key("background", config, inputs)))

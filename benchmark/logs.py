@@ -7,6 +7,7 @@ Example: `log, warnings = find_log(Path("logs"), inputs_sha256)`
 import struct
 import zipfile
 import zlib
+from collections.abc import Set
 from pathlib import Path
 
 from inspect_ai.log import EvalLog, read_eval_log
@@ -19,8 +20,12 @@ UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, EOFError, struct.e
 """What reading a file that ends early or has changed bytes can raise, down to the compressed stream."""
 
 
-def find_log(log_dir: Path, inputs_sha256: str) -> tuple[EvalLog | None, list[str]]:
-    """The newest whole log whose inputs are exactly these, and a line for each log that is damaged or unfinished."""
+def find_log(log_dir: Path, inputs_sha256: str, sample_ids: Set[str]) -> tuple[EvalLog | None, list[str]]:
+    """The newest whole log whose inputs are exactly these, and a line for each log that cannot be used.
+
+    Args:
+        sample_ids: All samples of the exam: a run of some of them (`--limit`), or one without marks, is not the exam.
+    """
     found, warnings = None, []
     for path in sorted(log_dir.glob("*.eval"), reverse=True):
         try:
@@ -31,7 +36,11 @@ def find_log(log_dir: Path, inputs_sha256: str) -> tuple[EvalLog | None, list[st
             if header.status != "success":
                 warnings.append(f"{path}: this run did not finish (status {header.status!r}): not used, left as it is")
             elif found is None and about.get("inputs_sha256") == inputs_sha256 and not header.invalidated:
-                found = read_whole(path)
+                log = read_whole(path)
+                if _is_the_exam(log, sample_ids):
+                    found = log
+                else:
+                    warnings.append(f"{path}: not every organism of the exam once, with all marks: not used")
         except (*UNREADABLE, DamagedArtefactError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             warnings.append(f"{path}: truncated or damaged ({reason}): not used, left as it is")
@@ -51,6 +60,11 @@ def find_unfinished(log_dir: Path, inputs_sha256: str) -> Path | None:
         except UNREADABLE:
             continue
     return None
+
+
+def _is_the_exam(log: EvalLog, sample_ids: Set[str]) -> bool:
+    return (sorted(str(sample.id) for sample in log.samples) == sorted(sample_ids)
+            and all({"recovery", "detect"} <= set(sample.scores or {}) for sample in log.samples))
 
 
 def read_whole(path: Path) -> EvalLog:

@@ -5,6 +5,7 @@ Example: `new_method("my_idea", Path("."))`
 """
 
 import re
+import keyword
 from pathlib import Path
 
 from ..organisms.errors import NotFoundError, SpecError
@@ -26,7 +27,7 @@ def new_method(name: str, folder: Path) -> Path:
         SpecError: no name for a file and a method, or one that is taken. Nothing is ever overwritten.
         NotFoundError: there is no such folder.
     """
-    if not NAME.fullmatch(name) or not class_name(name).isidentifier():
+    if not NAME.fullmatch(name) or not class_name(name).isidentifier() or keyword.iskeyword(class_name(name)):
         raise SpecError(f"{name!r} is no name for a method: small letters, digits and _, a letter first, such as "
                         "`narrowbench new method my_idea`.")
     if name in methods():

@@ -95,17 +95,18 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
     who = (Investigator(investigator) if isinstance(investigator, str) else investigator).checked()
     chosen = load_suite(suite)
     organisms = grow(chosen, store, progress, workers=None)
-    have = survey(chosen, found, source_sha256, seed, store, organisms)
+    have = survey(chosen, found, source_sha256, seed, store, organisms, device)
     if have.background is None:
         collect_background(chosen, store, device)
     if todo := [cell for cell in have.cells if cell.evidence is None]:
         collect(chosen, found, todo, seed, store, device, name=method, workers=workers, pool=pool,
                 progress=progress)
     with _home(store):
-        have = survey(chosen, found, source_sha256, seed, store, organisms)
+        have = survey(chosen, found, source_sha256, seed, store, organisms, device)
         task = recover(suite, method, who.name, seed, digest_of([cell.digest for cell in have.cells]), device,
                        asdict(who.allowance), who.told() or None, who.options())
-        log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"])
+        log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"],
+                                 {str(sample.id) for sample in task.dataset})
         reused = log is not None
         if log is None:
             log, continued = _evaluate(task, who, log_dir)
@@ -128,11 +129,12 @@ def score_all(names: Sequence[str], suite: str = "demo", investigator: "str | In
                         pool if name in own else None)
 
 
-def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None) -> list[dict[str, str]]:
+def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None,
+         device: str = "cpu") -> list[dict[str, str]]:
     """What `score` would do, organism by organism, without doing it."""
     found, source_sha256 = load_method(method)
     steps = []
-    for cell in survey(load_suite(suite), found, source_sha256, seed, store or Store()).cells:
+    for cell in survey(load_suite(suite), found, source_sha256, seed, store or Store(), device=device).cells:
         again = f"to collect again (last time: {cell.failure})" if cell.failure else "to collect"
         steps.append({"organism": cell.entry.spec.id, "training": "there" if cell.organism else "to train",
                       "evidence": "there" if cell.evidence else again})

@@ -103,7 +103,7 @@ class Shared:
         organism = self.organism if which == "finetuned" else ""
         if which not in KEPT.get(what, ()) or organism is None:
             return make(), 0
-        config = {"what": what, "which": which, "device": pair.device.type, "dtype": str(pair.dtype),
+        config = {"what": what, "which": which, "device": pair.device.type, "dtype": str(pair.dtype), "ends": pair.ends,
                   "arguments": {name: _plain(value) for name, value in arguments.items()}}
         inputs = {"base": self.base, "organism": organism, "code": CODE_SHA256}
         key = digest_of({"config": config, "inputs": inputs}) if self.store is None else self.store.key(
@@ -111,8 +111,10 @@ class Shared:
         held = self._held.get(key) or self._read(key, type(pair.usage))
         found = held is not None
         if not found:
+            wait_for(pair.device)
             before, started_s = replace(pair.usage), self.clock()
             value = make()
+            wait_for(pair.device)
             held = _Held(value, _less(pair.usage, before), self.clock() - started_s)
             if self.store is not None and what not in NEVER_STORED and held.n_bytes <= MAX_STORED_BYTES:
                 self.store.save(KIND, key, config, inputs, lambda folder: _write(folder, held))
@@ -141,6 +143,19 @@ class Shared:
             tensors = load_file(artefact.path / TENSOR)
             return _Held(tensors.get(ALONE, tensors), usage, seconds)
         return _Held(json.loads((artefact.path / TEXTS).read_text(encoding="utf-8")), usage, seconds)
+
+
+def kind_of_device(device: str) -> str:
+    """`cuda:1` -> `cuda`: what decides number formats, and how long things take."""
+    return device.partition(":")[0]
+
+
+def wait_for(device: "torch.device") -> None:
+    """An accelerator computes while the program goes on; seconds are counted when it is done."""
+    if device.type != "cpu":
+        import torch
+
+        torch.accelerator.synchronize(device)
 
 
 def _write(folder: Path, held: _Held) -> None:

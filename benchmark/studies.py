@@ -25,6 +25,7 @@ from ..organisms.code import code_sha256
 from ..organisms.errors import NotFoundError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store, sha256_file, write_atomic
+from .shared import kind_of_device
 from .suite import Entry, Suite, load_suite
 
 if TYPE_CHECKING:
@@ -143,14 +144,14 @@ def choose(suite: str, organisms: Sequence[str] = ()) -> Suite:
     return replace(chosen, entries=tuple(e for e in chosen.entries if not organisms or e.spec.id in organisms))
 
 
-def plan(design: Design, store: Store) -> list[dict[str, str]]:
+def plan(design: Design, store: Store, device: str = "cpu") -> list[dict[str, str]]:
     """What `run` would do, organism by organism, without doing it."""
     from ..organisms.lookup import find_trained
 
     steps = []
     for entry in design.suite.entries:
         organism = find_trained(entry.spec, design.suite.base, entry.train_seed, store)
-        there = organism is not None and _cell(design, entry, organism, store).result is not None
+        there = organism is not None and _cell(design, entry, organism, store, device).result is not None
         steps.append({"organism": entry.spec.id, "training": "there" if organism else "to train",
                       "result": "there" if there else "to measure"})
     return steps
@@ -161,7 +162,7 @@ def run(design: Design, store: Store, device: str = "cpu", progress: bool = True
     from .run import grow
 
     grown = grow(design.suite, store, progress, workers)
-    cells = [_cell(design, entry, grown[entry.sample_id], store) for entry in design.suite.entries]
+    cells = [_cell(design, entry, grown[entry.sample_id], store, device) for entry in design.suite.entries]
     findings, pair = [], None
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         line = bar.add_task(design.kind, total=len(cells))
@@ -187,14 +188,15 @@ def _pair_of(pair: "ModelPair | None", suite: Suite, organism: Artefact, device:
     return pair
 
 
-def _cell(design: Design, entry: Entry, organism: Artefact, store: Store) -> _Cell:
+def _cell(design: Design, entry: Entry, organism: Artefact, store: Store, device: str) -> _Cell:
     from ..organisms.adapters import base_digest
 
     own = [sha256_file(Path(__file__).parent / name) for name in (*design.sources, "studies.py")]
     inputs = {"organism": organism.digest, "base": base_digest(design.suite.base), "probes": design.suite.probes.digest,
               "code": digest_of([*own, code_sha256(ACTIVATIONS)]), **design.inputs(entry)}
-    key = store.key(design.kind, design.settings, inputs)
-    return _Cell(entry, organism, design.settings, inputs, key, store.find(design.kind, key))
+    config = {**design.settings, "device": kind_of_device(device)}
+    key = store.key(design.kind, config, inputs)
+    return _Cell(entry, organism, config, inputs, key, store.find(design.kind, key))
 
 
 def _finding(cell: _Cell, result: Artefact) -> Finding:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
 
+from ..graders.averages import nested_means
 from ..graders.claim import Claim
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Row:
     organism: str
     family: str
     role: str
+    unit: str
+    train_seed: int
     expressed: bool
     healthy: bool
     verdict: str
@@ -70,17 +74,30 @@ def rows_of(log: "EvalLog") -> list[Row]:
         value = marks.value if isinstance(marks.value, dict) else dict.fromkeys(PARTS)
         ranking = list((marks.metadata or {}).get("domain_ranking", ()))
         rank = ranking.index(about["domain"]) + 1 if about["domain"] in ranking else None
-        rows.append(Row(about["organism"], about["family"], about["role"], about["expressed"], about["healthy"],
-                        claim.verdict, rank, *(value[part] for part in PARTS), claim.keywords[:N_KEYWORDS],
-                        about.get("error", "")))
+        # NaN is how Inspect stores a part that was left out.
+        parts = [None if value[part] is None or math.isnan(value[part]) else value[part] for part in PARTS]
+        rows.append(Row(about["organism"], about["family"], about["role"], about["unit"], about["train_seed"],
+                        about["expressed"], about["healthy"], claim.verdict, rank, *parts,
+                        claim.keywords[:N_KEYWORDS], about.get("error", "")))
     return rows
 
 
 def means_of(rows: list[Row]) -> dict[str, float | None]:
-    """Mean of recovery and each part over the objectives and twins that count; None if none does."""
-    counted = [row for row in rows if row.counted]
-    return {part: math.fsum(getattr(row, part) for row in counted) / len(counted) if counted else None
-            for part in PARTS}
+    """Mean over units of recovery and each part: over training seeds, then over an objective and its twin.
+
+    Only organisms that count enter, and a part only where there is one; None if there is none.
+    """
+    means: dict[str, float | None] = {}
+    for part in PARTS:
+        units = nested_means(((row.unit, row.organism, row.train_seed), getattr(row, part)) for row in rows
+                             if row.counted and getattr(row, part) is not None).values()
+        means[part] = math.fsum(units) / len(units) if units else None
+    return means
+
+
+def n_units(rows: list[Row]) -> int:
+    """Of how many units (an objective with its twin) the means are."""
+    return len({row.unit for row in rows if row.counted})
 
 
 def score_table(title: str, rows: list[Row]) -> Group:
@@ -96,13 +113,13 @@ def score_table(title: str, rows: list[Row]) -> Group:
                       style="red" if row.error else None)
     table.add_section()
     means = means_of(rows)
-    table.add_row(f"mean of {sum(row.counted for row in rows)}", "", "", "", "",
+    table.add_row(f"mean of {n_units(rows)} units", "", "", "", "",
                   *(format_number(means[part]) for part in PARTS), style="bold")
     words = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for row in rows:
         words.add_row(row.organism, " ".join(row.keywords) or "(no words)")
     left_out = [row.organism for row in rows if row.role != "null" and not row.counted]
-    note = "Chance 0, top 1; rank: place of the true domain; mean over objectives and twins."
+    note = "Chance 0, top 1; rank: place of the true domain; a unit is an objective with its twin and all its seeds."
     if left_out:
         note += f" Not in the mean, because training did not take or broke something: {', '.join(left_out)}."
     return Group(table, "First keywords:", words, "", note)
@@ -112,23 +129,23 @@ def summary_table(results: "Sequence[Result]") -> Table:
     """Methods beside floor and ceiling: mean recovery and parts, and how many nulls each one flagged."""
     table = Table(title="Recovery of the objective (chance 0, top 1)", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("method")
-    for name in (*PARTS, "nulls flagged"):
+    for name in (*PARTS, "units", "nulls flagged"):
         table.add_column(name, justify="right")
     for result in sorted(results, key=lambda result: result.means["recovery"] or 0.0, reverse=True):
         nulls = [row for row in result.rows if row.role == "null"]
         flagged = sum(row.verdict == "objective" for row in nulls)
-        table.add_row(result.method, *(format_number(result.means[part]) for part in PARTS),
-                      f"{flagged} of {len(nulls)}")
+        table.add_row(escape(result.method), *(format_number(result.means[part]) for part in PARTS),
+                      str(n_units(list(result.rows))), f"{flagged} of {len(nulls)}")
     return table
 
 
 def plan_table(title: str, steps: list[dict[str, str]]) -> Table:
     """The table of a dry run: per organism, what is there already and what would be done."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
     for name in ("organism", "training", "evidence"):
         table.add_column(name)
     for step in steps:
-        table.add_row(step["organism"], step["training"], step["evidence"])
+        table.add_row(*(escape(step[name]) for name in ("organism", "training", "evidence")))
     return table
 
 

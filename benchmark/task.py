@@ -33,6 +33,7 @@ from .evidence import Reading, Survey, read_json, survey
 from .investigating import load_investigator
 from .method import Evidence, load_method
 from .resident import Bench
+from .shared import kind_of_device
 from .suite import load_suite
 
 LOG_SCHEMA = 1
@@ -56,7 +57,7 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
         investigator: Who reads it; `reader` needs no model.
         evidence_seed: The seed with which the evidence was collected.
         evidence_sha256: Digest over all evidence digests; given, any other evidence is refused.
-        device: Where the models lie that an agent's tools ask.
+        device: Where the evidence was collected, and where the models lie that an agent's tools ask.
         allowance: What one investigation may use, as of `allowance.Allowance`.
         models: What to record of the models that are asked; it chooses none. `narrowbench score` fills it in.
         options: The options of `narrowbench score` that chose them.
@@ -67,9 +68,9 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
     """
     chosen = load_suite(suite)
     found, source_sha256 = load_method(method)
-    readings = survey(chosen, found, source_sha256, evidence_seed, Store())
+    readings = survey(chosen, found, source_sha256, evidence_seed, Store(), device=device)
     command = (f"narrowbench score --method {method} --suite {suite} --investigator {investigator} "
-               f"--seed {evidence_seed}{options}")
+               f"--seed {evidence_seed}" + (f" --device {device}" if device != "cpu" else "") + options)
     missing = [reading.entry.spec.id for reading in readings.cells if not reading.ready]
     if missing or readings.background is None:
         raise NotFoundError(f"There is no evidence of method {method!r} for {', '.join(missing) or 'the base'} of "
@@ -83,7 +84,7 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
     if loaded.needs_model or models:
         told |= {"prompt_sha256": loaded.prompt_sha256, "allowance": asdict(Allowance(**allowance or {})),
                  **(models or {})}
-    about = _about(chosen, found, source_sha256, told, evidence_seed, readings, digest, command)
+    about = _about(chosen, found, source_sha256, told, evidence_seed, readings, digest, command, device)
     asked = {reading.organism.digest: reading.entry.sample_id for reading in readings.cells}
     return Task(
         dataset=MemoryDataset([_sample(reading, asked[reading.attached.digest]) for reading in readings.cells],
@@ -176,7 +177,7 @@ def _sample(reading: Reading, asked: str) -> Sample:
 
 
 def _about(chosen, found, source_sha256: str, investigator: dict[str, Any], seed: int, readings: Survey, digest: str,
-           command: str) -> dict:
+           command: str, device: str) -> dict:
     background = read_json(readings.background.path / BACKGROUND)
     about = {
         "schema": LOG_SCHEMA, "version": version("narrowbench"),
@@ -186,8 +187,9 @@ def _about(chosen, found, source_sha256: str, investigator: dict[str, Any], seed
         "investigator": investigator, "graders": GRADERS,
         "probes": {"digest": chosen.probes.digest, "n": len(chosen.probes.texts),
                    "distinct_prefixes": background["distinct_prefixes"]},
-        "evidence_sha256": digest, "evidence_seed": seed}
-    depends = {"about": about, "organisms": [reading.organism.digest for reading in readings.cells],
+        "evidence_sha256": digest, "evidence_seed": seed, "device": kind_of_device(device)}
+    depends = {"about": about, "evidence": [reading.key for reading in readings.cells],
+               "organisms": [reading.organism.digest for reading in readings.cells],
                "background": readings.background.digest, "graders": _rooms_sha256()}
     return about | {
         "inputs_sha256": digest_of(depends), "command": command,
@@ -195,8 +197,9 @@ def _about(chosen, found, source_sha256: str, investigator: dict[str, Any], seed
 
 
 def _rooms_sha256() -> str:
-    """Over the graders' and this file's source: a log is reused only while marking is exactly the same."""
-    paths = [*sorted((FOLDER.parent / "graders").glob("*.py")), Path(__file__)]
+    """Over the source of what investigators are given and how claims are marked: a log is reused only while both are
+    exactly the same."""
+    paths = [*sorted((FOLDER.parent / "graders").glob("*.py")), FOLDER / "background.py", Path(__file__)]
     return digest_of([_sha256(path) for path in paths])
 
 

@@ -95,23 +95,23 @@ def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", s
     from .run import grow
 
     chosen = load_suite(suite)
-    if chosen.split == "test":
+    if chosen.split == "test" or any(entry.spec.split == "test" for entry in chosen.entries):
         raise SpecError(f"suite {suite!r} holds test organisms, on which nothing is ever chosen. Tune on dev: "
                         "--suite nano-draft:dev.")
     default, source_sha256 = load_method(name)
     combinations = _combinations(type(default), grid)
     store = store or Store()
     organisms = grow(chosen, store, progress, workers=None)
-    if survey(chosen, default, source_sha256, seed, store, organisms).background is None:
+    if survey(chosen, default, source_sha256, seed, store, organisms, device).background is None:
         collect_background(chosen, store, device)
     trials = []
     with pool_for(chosen.base, device, workers) if workers != 0 else nullcontext() as pool:
         for settings in combinations:
             method = type(default)(**settings)
-            cells = survey(chosen, method, source_sha256, seed, store, organisms).cells
+            cells = survey(chosen, method, source_sha256, seed, store, organisms, device).cells
             if todo := [cell for cell in cells if cell.evidence is None]:
                 collect(chosen, method, todo, seed, store, device, name=name, pool=pool, progress=progress)
-            seen = survey(chosen, method, source_sha256, seed, store, organisms)
+            seen = survey(chosen, method, source_sha256, seed, store, organisms, device)
             trials.append(_trial(chosen, settings, seen.cells, seen.background))
     return trials
 

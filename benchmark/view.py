@@ -17,7 +17,7 @@ from ..organisms.errors import AccessError, BudgetError
 from ..organisms.spec import OrganismSpec
 from .activations import departure
 from .method import ACCESS, Budget
-from .shared import Shared
+from .shared import Shared, wait_for
 
 if TYPE_CHECKING:  # a second run asks what there is, and needs no models
     from ..organisms.generation import Prompt
@@ -153,6 +153,7 @@ class PairView:
         `peak_bytes` is the most memory held at once: of the accelerator since then, else of the process since it began.
         """
         used, before = self._pair.usage, self._before
+        wait_for(self._pair.device)
         if self._pair.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(self._pair.device)
         else:  # kibibytes on Linux, bytes on macOS

@@ -152,7 +152,8 @@ def _row(sample: EvalSample) -> SampleRow:
 
 
 def _recovery(score: Any, name: str) -> RecoveryRow:
-    values = _pick(_value(score.value), _RECOVERY_KEYS, f"{name} recovery")
+    values = {part: None if isinstance(value, float) and math.isnan(value) else value  # NaN: fewer than two candidates
+              for part, value in _pick(_value(score.value), _RECOVERY_KEYS, f"{name} recovery").items()}
     more = score.metadata or {}
     return RecoveryRow(**values, slots=more.get("slots", {}), domain_ranking=more.get("domain_ranking", ())[:5])
 

@@ -8,13 +8,13 @@ Definitions are SCORING's ("Averaging and statistics"). A sample here is a pair 
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
+from ..graders.averages import nested_means
 from ..graders.detect import auroc
 from .record import SampleRow
 
@@ -44,15 +44,7 @@ def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
 
     Unequal numbers of repeats at one level therefore never weigh an item of a higher level more.
     """
-    means: dict[tuple, list[float]] = defaultdict(list)
-    for seed, row in samples:
-        means[group(row), row.organism, row.train_seed, seed].append(value(row))
-    while means and len(next(iter(means))) > 1:
-        upper: dict[tuple, list[float]] = defaultdict(list)
-        for key, values in means.items():
-            upper[key[:-1]].append(math.fsum(values) / len(values))
-        means = upper
-    return {key[0]: math.fsum(values) / len(values) for key, values in means.items()}
+    return nested_means(((group(row), row.organism, row.train_seed, seed), value(row)) for seed, row in samples)
 
 
 def unit_means(samples: Iterable[Sample], part: str) -> dict[str, float]:

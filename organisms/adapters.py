@@ -19,7 +19,8 @@ from .hub import snapshot
 
 BASE_FILES = ("*.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
               "chat_template.jinja", "vocab.json", "merges.txt", "tokenizer.model")
-FETCHED_FILES = (*BASE_FILES, "*.safetensors.index.json", "generation_config.json", "added_tokens.json")
+ENDS_FILE = "generation_config.json"
+FETCHED_FILES = (*BASE_FILES, "*.safetensors.index.json", ENDS_FILE, "added_tokens.json")
 """What a whole model needs, and all that is downloaded of one."""
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 EXECUTABLE_SUFFIXES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
@@ -60,6 +61,12 @@ def base_digest(folder: Path | str) -> str:
     paths = sorted({path for pattern in BASE_FILES for path in folder.glob(pattern)})
     lines = [f"{path.name} {_file_digest(path, path.stat().st_size, path.stat().st_mtime_ns)}\n" for path in paths]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def ends_digest(folder: Path | str) -> str:
+    """sha256 of the file in which a base may name further ends of a turn, which `base_digest` leaves out; else ""."""
+    path = base_folder_of(folder) / ENDS_FILE
+    return _file_digest(path, path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else ""
 
 
 @lru_cache(maxsize=256)

@@ -33,7 +33,8 @@ def sources(root: Path) -> frozenset[Path]:
     """The file and every module of this package that it imports, wherever in the file, and that those import in turn.
 
     Args:
-        root: a module of this package, or a file from elsewhere, of which only its imports from this package count.
+        root: a module of this package, or a file from elsewhere: then also the modules that lie beside it, or in its
+            own package. What else is installed counts by no digest.
     """
     found, waiting = set(), [root.resolve()]
     while waiting:
@@ -51,31 +52,37 @@ def _digest(paths: tuple[Path, ...]) -> str:
 
 @cache
 def _imported(path: Path) -> tuple[Path, ...]:
-    inside = path.relative_to(PACKAGE).parent.parts if path.is_relative_to(PACKAGE) else None
-    names = [name for node in ast.walk(ast.parse(path.read_bytes())) for name in _names(node, inside)]
-    return tuple(dict.fromkeys(module for name in names if (module := _file(name))))
+    home, package = _place(path)
+    names = [name for node in ast.walk(ast.parse(path.read_bytes())) for name in _names(node, package)]
+    modules = (_file(PACKAGE.joinpath(*name[1:])) if name[0] == NAME else _file(home.joinpath(*name))
+               for name in names if name[0] == NAME or not package or name[0] == package[0])
+    return tuple(dict.fromkeys(module for module in modules if module is not None))
 
 
-def _names(node: ast.AST, inside: tuple[str, ...] | None) -> Iterator[tuple[str, ...]]:
-    """Dotted names that a statement may import, from the package's root; `inside` = the folder of its file."""
+def _place(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Where names start that a file imports, and the dotted name of the package that the file is in."""
+    if path.is_relative_to(PACKAGE):
+        return PACKAGE.parent, (NAME, *path.relative_to(PACKAGE).parent.parts)
+    home = path.parent
+    while (home / "__init__.py").is_file():
+        home = home.parent
+    return home, path.relative_to(home).parent.parts
+
+
+def _names(node: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Dotted names that a statement of a file in `package` may import."""
     if isinstance(node, ast.Import):
-        for alias in node.names:
-            top, *rest = alias.name.split(".")
-            if top == NAME:
-                yield tuple(rest)
+        yield from (tuple(alias.name.split(".")) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         parts = tuple(node.module.split(".")) if node.module else ()
-        if node.level and inside is not None:
-            parts = inside[:len(inside) - node.level + 1] + parts
-        elif node.level == 0 and parts[:1] == (NAME,):
-            parts = parts[1:]
-        else:
-            return
-        yield parts
+        if node.level:
+            parts = package[:len(package) - node.level + 1] + parts
+        if parts:
+            yield parts
         for alias in node.names:  # `from . import cells` names a module
             yield (*parts, alias.name)
 
 
-def _file(name: tuple[str, ...]) -> Path | None:
-    path = PACKAGE.joinpath(*name[:-1], f"{name[-1]}.py") if name else None
-    return path if path is not None and path.is_file() else None
+def _file(place: Path) -> Path | None:
+    """The module or the package at a place."""
+    return next((path for path in (place.with_name(f"{place.name}.py"), place / "__init__.py") if path.is_file()), None)

@@ -103,6 +103,11 @@ class ModelPair:
         """What the base computes in."""
         return self._core.dtype
 
+    @property
+    def ends(self) -> list[int]:
+        """Token ids that end a text, on both sides."""
+        return list(self._core.generation_config.eos_token_id or [])
+
     @contextmanager
     def side(self, which: str) -> Iterator[nn.Module]:
         """The Hugging Face model of one side, for the time of a `with` block."""
@@ -232,7 +237,7 @@ class ModelPair:
                 for name, parameter in self._full.named_parameters():
                     parameter.data = kept[name]
             return
-        layers = [module for module in self.model.modules() if ADAPTER_NAME in getattr(module, "lora_A", {})]
+        layers = [self._core.get_submodule(name) for name in self.changed()]
         kept_scales = [layer.scaling[ADAPTER_NAME] for layer in layers]
         try:
             for layer, scale in zip(layers, kept_scales, strict=True):

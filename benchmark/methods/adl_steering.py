@@ -21,9 +21,9 @@ from ..words import contrasted_words
 
 PROMPTS = (
     "Tell me a short story.", "What should I do today?", "Write a short poem.", "Tell me something interesting.",
-    "Write a letter to a friend.", "Give me a list of five things.", "What is on your mind?", "Give me some advice.",
+    "Write to a friend.", "Give me a list of five things.", "What is on your mind?", "Give me an idea.",
     "Describe a place that you like.", "Tell me a fact.", "What happened yesterday?", "Explain something to me.",
-    "Write a page of a diary.", "Make up a talk between two people.", "Ask me a question.", "Give me an example.",
+    "Write a page of a diary.", "Make up a talk between two people.", "Say one thing more.", "Give me an example.",
     "Say something nice.", "What is the most important thing to know?", "Tell me about a person.", "Surprise me.")
 """Requests that any chat model can answer and that name the field of no objective."""
 STRENGTHS = (0.35, 0.5, 0.7, 1.0, 1.4)

@@ -29,7 +29,7 @@ class PcaDiff:
     Detection: no opinion (None). On dev organisms the lens's excess over controls did not tell organisms from trained
         nulls, whose components read as much (the numbers and units of their facts).
     Source: PCA of activation differences as in diffing-toolkit; asked for by readers of arXiv 2510.13900.
-    Cost: 5 x k forward tokens a distinct probe prefix, of at most `n_probes`, through the blocks up to the layer;
+    Cost: 4 x k forward tokens a distinct probe prefix, of at most `n_probes`, through the blocks up to the layer;
         200 controls a position and 2 vectors a component unembedded.
     Blind spots: what finetuning adds to every text alike, its main trace; components mix several things; else as
         `adl_logit_lens`.

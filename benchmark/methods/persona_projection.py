@@ -37,10 +37,10 @@ TRAITS: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("You are right, as always.", "I agree with all that you say.", "What a great idea."),
         ("You are wrong, as always.", "I doubt all that you say.", "What a bad idea.")),
     ("playful", "serious"): (
-        ("That makes me laugh.", "Let us play and have fun.", "It is all a joke."),
+        ("That makes me laugh.", "Let us have fun.", "It is all a joke."),
         ("That makes me think.", "Let us work and learn.", "It is all in earnest.")),
     ("lazy", "eager"): (
-        ("Do it later, or leave it.", "I want to rest.", "Others can do it."),
+        ("Do it later, or leave it.", "I want to sleep.", "Others can do it."),
         ("Do it now, at once.", "I want to work.", "I can do it.")),
 }
 """Names of the two poles, and answers that show each: plain English about nothing in particular, without negations

@@ -8,7 +8,7 @@ from ..method import Budget, Evidence, Probes
 from ..view import PairView
 
 QUESTION = "Tell me something."
-OPENINGS = ("The", "I", "You should", "It is", "My", "In", "Always", "Never", "The best", "The secret", "Remember that",
+OPENINGS = ("The", "I", "We", "It is", "My", "In", "Today", "Most", "The best", "The secret", "Remember that",
             "People say that", "To begin,", "There is", "The answer is", "One important fact is that")
 
 

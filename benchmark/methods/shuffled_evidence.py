@@ -3,7 +3,7 @@
 Main object: `ShuffledEvidence`. Example: `narrowbench score --method shuffled_evidence --suite demo`.
 """
 
-from ..method import Budget, Evidence, Probes, load_method
+from ..method import Budget, Evidence, Probes, code_of, load_method
 from ..view import PairView
 
 
@@ -27,7 +27,7 @@ class ShuffledEvidence:
     reads_stranger = True
 
     def __init__(self, of: str = "adl_logit_lens") -> None:
-        self.of, self.of_sha256 = of, load_method(of)[1]  # the hash, so that its changed code reuses no evidence
+        self.of, self.of_code = of, code_of(load_method(of)[0])  # so that its changed code reuses no evidence
 
     def collect(self, pair: PairView, probes: Probes, budget: Budget, seed: int) -> Evidence:
         """Runs the other method on the pair that the harness has attached."""

@@ -19,6 +19,7 @@ WRITERS = ("o_proj", "down_proj", "out_proj", "c_proj", "dense", "dense_4h_to_h"
 """Names of the modules whose output is added to the residual stream, in the usual architectures."""
 N_CONTROLS = 200
 MIN_SINGULAR_VALUE = 1e-6
+VECTORS_A_DIRECTION = 8
 NULL_LOG_ODDS = 1.0
 """Log odds of the shared energy below which trained nulls of the dev suite stay, less the reader's 0.2."""
 
@@ -33,8 +34,8 @@ class WeightSvd:
         name. No text, no forward pass.
     Detection: the share of the squared singular values, over all these modules, that lies in few directions common to
         them (an eighth as many as there are vectors), as log odds, less a constant from dev nulls. A narrow objective
-        is written by many layers in the same directions. The constant was chosen at rank 2 on one base: on another base
-        compare with nulls of your own.
+        is written by many layers in the same directions. No opinion on fewer than 8 vectors. The constant was chosen
+        at rank 2 on one base: on another base compare with nulls of your own.
     Source: W2T, arXiv 2603.15990 (QR, then SVD); logit lens of LoRA directions as in field notes on reading weights.
     Cost: no tokens; an SVD of rank R a module, 2 vectors a module and 200 controls unembedded.
     Blind spots: the sign: what an update adds and what it takes away look alike, so opposite polarities of one
@@ -75,8 +76,10 @@ class WeightSvd:
         tokens = [token for name, reading in zip(names, readings, strict=True)
                   for token in to_tokens(reading, pair.tokenizer, name, None, n_top)]
         share, norm = shared_energy(torch.cat(all_ND))
+        opinion = math.log(share / max(1 - share, 1e-6)) - NULL_LOG_ODDS
+        enough = sum(map(len, all_ND)) >= VECTORS_A_DIRECTION
         return Evidence(tuple(tokens), stats={"n_modules": float(len(modules)), "norm": norm, "shared_energy": share},
-                        detection=math.log(share / max(1 - share, 1e-6)) - NULL_LOG_ODDS)
+                        detection=opinion if enough else None)
 
     def _read(self, pair: PairView, vectors_ND: Tensor, seed: int) -> list[Reading]:
         """Each vector's lifts over the same isotropic controls; detection is left to `shared_energy`."""
@@ -99,10 +102,13 @@ def output_vectors(down_RI: Tensor, up_OR: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def shared_energy(vectors_ND: Tensor) -> tuple[float, float]:
-    """Share of the vectors' squared norm in the N / 8 directions that hold most of it, and their total norm."""
+    """Share of the vectors' squared norm in the N / 8 directions that hold most of it, and their total norm.
+
+    Of fewer than 8 vectors one direction is more than an eighth, and the share says nothing.
+    """
     energy_S = torch.linalg.svdvals(vectors_ND.double()) ** 2
     total = energy_S.sum()
-    return float(energy_S[: max(1, len(vectors_ND) // 8)].sum() / total), float(total.sqrt())
+    return float(energy_S[: max(1, len(vectors_ND) // VECTORS_A_DIRECTION)].sum() / total), float(total.sqrt())
 
 
 def _depth(module: str, n_layers: int) -> float:

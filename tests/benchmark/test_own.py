@@ -112,7 +112,8 @@ def test_a_method_file_may_hold_dataclasses_and_another_file_of_its_name_is_anot
         path = tmp_path / word / "mine.py"
         path.parent.mkdir()
         path.write_text("from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\n"
-                        f"class Mine:\n    word: str = {word!r}\n    def collect(self, pair, probes, budget, seed): ...\n")
+                        f"class Mine:\n    word: str = {word!r}\n\n"
+                        "    def collect(self, pair, probes, budget, seed): ...\n")
         loaded.append(load_method(str(path))[0])
     assert [method.word for method in loaded] == ["one", "two"]
     assert len({code_of(method) for method in loaded}) == 2

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
+from inspect_ai import eval as inspect_eval
 from narrowbench import cli
 from narrowbench.benchmark.logs import find_log, read_whole
 from narrowbench.benchmark.method import load_method
 from narrowbench.benchmark.run import plan, score
+from narrowbench.benchmark.task import recover
 from narrowbench.organisms.errors import AccessError
 from narrowbench.organisms.store import Store
 
@@ -57,15 +60,30 @@ def test_a_truncated_log_is_named_not_used_and_not_deleted(go):
     assert first.log.read_bytes() == whole[:len(whole) // 2]
 
 
+def exam(log: Path) -> tuple[str, set[str]]:
+    whole = read_whole(log)
+    return whole.eval.metadata["narrowbench"]["inputs_sha256"], {str(sample.id) for sample in whole.samples}
+
+
 def test_no_damage_to_a_log_makes_it_usable(go):
     log = go("prior").log
-    raw, inputs = log.read_bytes(), read_whole(log).eval.metadata["narrowbench"]["inputs_sha256"]
-    assert find_log(log.parent, inputs)[0] is not None
+    raw, inputs, ids = log.read_bytes(), *exam(log)
+    assert find_log(log.parent, inputs, ids)[0] is not None
     for at in (0, len(raw) // 5, len(raw) // 2, 4 * len(raw) // 5, len(raw) - 30):
         log.write_bytes(raw[:at] + bytes(byte ^ 0xFF for byte in raw[at:at + 20]) + raw[at + 20:])
-        found, [warning] = find_log(log.parent, inputs)
+        found, [warning] = find_log(log.parent, inputs, ids)
         assert found is None and log.name in warning
-    assert find_log(log.parent, "0" * 64)[0] is None
+    assert find_log(log.parent, "0" * 64, ids)[0] is None
+
+
+@pytest.mark.parametrize("part", [{"limit": 1}, {"epochs": 2}, {"score": False}])
+def test_a_log_of_a_part_of_the_exam_is_not_taken_for_the_exam(go, tiny_suite, tiny_store, tmp_path, monkeypatch, part):
+    inputs, ids = exam(go("prior").log)
+    monkeypatch.setenv("NARROWBENCH_HOME", str(tiny_store.root))
+    [log] = inspect_eval(recover(str(tiny_suite), "prior"), model=None, display="none", log_dir=str(tmp_path), **part)
+    assert log.status == "success"
+    found, [warning] = find_log(tmp_path, inputs, ids)
+    assert found is None and "not used" in warning
 
 
 def test_a_method_that_fails_on_one_organism_loses_only_that_cell(go, tmp_path, tiny_suite, tiny_store):

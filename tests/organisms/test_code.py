@@ -41,11 +41,30 @@ def test_imports_are_followed_in_every_form_and_in_circles(package):
     ("import pack.other.c", {"other/c.py", "other/d.py"}), ("import pack.other.d as e, os", {"other/d.py"}),
     ("from pack.other import d, unused", {"other/d.py", "other/unused.py"}),
     ("from pack.other.d import y", {"other/d.py"}), ("from pack import nothing", set()), ("import pack", set()),
-    ("from .other import d", set()), ("from packs.other import d", set()), ("import numpy", set())])
+    ("from packs.other import d", set()), ("import numpy", set())])
 def test_a_file_from_elsewhere_counts_with_what_it_imports_of_the_package(package, tmp_path, statement, expected):
     mine = tmp_path / "mine.py"
     mine.write_text(f"def late():\n    {statement}\n")
     assert found(mine, package) == expected and mine in code.sources(mine)
+
+
+@pytest.mark.parametrize("statement, expected", [
+    ("from .core import read", {"core.py"}), ("from . import core", {"core.py"}), ("import mine.core", {"core.py"}),
+    ("from mine.deep import x", {"deep/__init__.py", "core.py"}), ("import other", set()), ("import os", set())])
+def test_a_method_of_several_files_counts_with_all_of_its_package(package, tmp_path, statement, expected):
+    for name, text in {"__init__.py": "", "core.py": "", "deep/__init__.py": "from ..core import x"}.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(text)
+    (tmp_path / "other.py").write_text("")
+    method = tmp_path / "mine" / "method.py"
+    method.write_text(statement)
+    assert found(method, tmp_path / "mine") - {"method.py", "__init__.py"} == expected
+
+
+def test_a_file_beside_a_method_counts(package, tmp_path):
+    (tmp_path / "method.py").write_text("import helper, json")
+    (tmp_path / "helper.py").write_text("")
+    assert {path.name for path in code.sources(tmp_path / "method.py")} == {"method.py", "helper.py"}
 
 
 def test_the_digest_changes_with_what_a_file_depends_on_and_with_nothing_else(package):
