@@ -34,7 +34,7 @@ class PatchscopeBase:
     name, version, role = "patchscope_base", "1", "method"
     access = frozenset({"activations"})
 
-    def __init__(self, k: int = 5, skip: int = 1, layer_fraction: float | Sequence[float] = 0.5,
+    def __init__(self, k: int = 5, skip: int = 1, layer_fraction: float | Sequence[float] = 0.65,
                  n_probes: int | None = None, source: str = "probes", remove_mean: bool = False, whiten: bool = False,
                  scales: Sequence[float] = SCALES, words: Sequence[str] = WORDS) -> None:
         self.k, self.skip, self.layer_fraction, self.n_probes = k, skip, layer_fraction, n_probes
