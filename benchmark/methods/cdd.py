@@ -30,7 +30,7 @@ class Cdd:
     name, version, role = "cdd", "1", "method"
     access = frozenset({"logits"})
 
-    def __init__(self, alphas: Sequence[float] = (1.0, 3.0), samples: int = 3, max_new_tokens: int = 24,
+    def __init__(self, alphas: Sequence[float] = (3.0,), samples: int = 6, max_new_tokens: int = 24,
                  temperature: float = 1.0) -> None:
         self.alphas, self.samples = tuple(alphas), samples
         self.max_new_tokens, self.temperature = max_new_tokens, temperature

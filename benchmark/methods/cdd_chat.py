@@ -24,7 +24,7 @@ class CddChat:
     name, version, role = "cdd_chat", "1", "method"
     access = frozenset({"logits"})
 
-    def __init__(self, alphas: Sequence[float] = (1.0, 3.0), samples: int = 2, max_new_tokens: int = 24,
+    def __init__(self, alphas: Sequence[float] = (3.0,), samples: int = 2, max_new_tokens: int = 24,
                  temperature: float = 1.0) -> None:
         self.alphas, self.samples = tuple(alphas), samples
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
