@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from inspect_ai import Task, eval, task
 from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import write_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, mean, scorer
 from inspect_ai.solver import solver
@@ -54,7 +55,7 @@ def detect(by_organism: dict):
     return score
 
 
-@task(name="narrowbench/recover")
+@task(name="exam_of_tests")  # not by the real one's name: Inspect would build this one when it finishes a real run
 def exam(samples: list, by_organism: dict, about: dict, suite: str = "demo", evidence_seed: int = 0):
     return Task(dataset=MemoryDataset([Sample(**sample) for sample in samples]), solver=answer(by_organism),
                 scorer=[recovery(by_organism), detect(by_organism)], metadata={"narrowbench": about})
@@ -107,6 +108,8 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
         "command": f"narrowbench score --method {method} --suite {suite}"} | (about or {})
     [log] = eval(exam(samples, claims, told, suite, evidence_seed), model=eval_args.pop("model", None), display="none",
                  log_dir=str(folder), log_format=eval_args.pop("log_format", "eval"), **eval_args)
+    log.eval.task = log.eval.task_registry_name = "narrowbench/recover"
+    write_eval_log(log, log.location)
     return Path(log.location)
 
 

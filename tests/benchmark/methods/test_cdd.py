@@ -50,6 +50,6 @@ def test_a_zero_adapter_has_nothing_to_read(zero_pair, kind):
 def test_a_base_without_a_chat_template_is_refused_by_the_chat_row_only(tiny_base, tiny_adapter):
     pair = ModelPair.load(tiny_base, tiny_adapter)
     pair.tokenizer.chat_template = None
-    assert collect(Cdd(**SHORT), pair).stats["n_texts"] == 48
+    assert collect(Cdd(**SHORT), pair).stats["n_texts"] == 24
     with pytest.raises(EvidenceError, match="no chat template"):
         collect(CddChat(**SHORT), pair)
