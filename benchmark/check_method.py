@@ -19,7 +19,7 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Store
 from .collecting import CEILING_ACCESS, own_randomness, reference_for, sound
 from .investigators.reader import DETECTION_THRESHOLD_NATS
-from .jobs import Job, Pool, n_cores
+from .jobs import Job, Pool
 from .method import ACCESS, Method, load_method
 
 SUITE = "nano-draft:dev"
@@ -28,7 +28,8 @@ PARTS = ("Reads", "Source", "Cost", "Blind spots")
 ROLES = ("method", "floor", "ceiling")
 SLOW_S, TOO_SLOW_S, LIMIT_S = 3.0, 10.0, 30.0
 """CPU seconds on a nano organism from which a method is slow, and too slow; by the clock, when it is stopped."""
-WORKERS = 2
+WORKERS = 1
+"""Importing the libraries takes longer than four runs: a second process would only import them once more."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def check_method(name: str, store: Store | None = None, limit_s: float = LIMIT_S
     Raises:
         NotFoundError: no such file, or not one class with a `collect`.
     """
-    with Pool(min(WORKERS, n_cores()), imports=("narrowbench.organisms.pair",)) as pool:
+    with Pool(WORKERS, imports=("narrowbench.organisms.pair",)) as pool:
         pool.start()
         try:
             method, _ = load_method(name)
