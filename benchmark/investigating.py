@@ -132,6 +132,11 @@ class Investigator:
                                      "to the file given with `--prices`, in dollars for a million tokens.")
         return self
 
+    def models(self) -> list[str]:
+        """All models that it names, each once: the one that investigates first."""
+        named = [self.model, *(model for models in self.roles.values() for model in models)]
+        return list(dict.fromkeys(model for model in named if model))
+
     def told(self) -> dict[str, Any]:
         """What a log says of it beside its name: everything that decides answers. Empty without models.
 
