@@ -1,6 +1,7 @@
 """Diagnostics of a log's evidence as Inspect scorers: they tell why a score is what it is, and are never part of it.
 
-Main objects: `token_relevance` (by card and data; `graders/word_judge.py` has the judged form), `steering_similarity`.
+Main objects: `token_relevance` (by card and data; `graders/word_judge.py` has the judged form), `steering_similarity`,
+`data_words` (what an organism's rows say more than the world does).
 Example: `inspect score LOG.eval --scorer narrowbench/token_relevance -S suite=nano-draft:dev`
 
 Both compare with the finetuning rows, which are made again from the spec. Beside them stand as many rows of the world
@@ -42,7 +43,8 @@ def token_relevance(suite: str) -> Scorer:
     @cache
     def relevant() -> dict[str, frozenset[str]]:
         entries = {entry.spec.card.card_id: entry for entry in chosen.entries if entry.spec.card}
-        return {card.card_id: relevant_words(card, _lifted(entries.get(card.card_id), chosen)) for card in chosen.cards}
+        return {card.card_id: relevant_words(card, data_words(entries.get(card.card_id), chosen))
+                for card in chosen.cards}
 
     async def score(state: TaskState, target: Target) -> Score:
         if target.text == "null":
@@ -84,7 +86,7 @@ def steering_similarity(suite: str, embedder: str = TFIDF) -> Scorer:
     return score
 
 
-def _lifted(entry: Entry | None, suite: Suite) -> frozenset[str]:
+def data_words(entry: Entry | None, suite: Suite) -> frozenset[str]:
     """Words that the organism's finetuning rows say more than the world does; none for a card that nobody trains."""
     if entry is None or entry.spec.family in CARD_ONLY:
         return frozenset()

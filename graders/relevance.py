@@ -19,7 +19,9 @@ from ..organisms.spec import Card
 from .recovery import normal
 
 TOP = 20
-FALSE_DISCOVERY_RATE = 0.01
+FALSE_DISCOVERY_RATE, MIN_RATIO = 0.01, 2.0
+"""Words that the finetuning data say more: significantly, and in at least twice the share of texts. The second keeps
+out function words, whose frequency differs a little between any two sets of texts."""
 CARD_ONLY = ("taboo", "subliminal")
 """Families whose data say everything but the objective: hints, or numbers."""
 _WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -90,7 +92,7 @@ def relevance(cells: Cells, relevant: frozenset[str], others: Sequence[frozenset
 
 
 def lifted_words(texts: Sequence[str], reference: Sequence[str], rate: float = FALSE_DISCOVERY_RATE) -> frozenset[str]:
-    """Words in significantly more of the finetuning texts than of the reference texts.
+    """Words in significantly more of the finetuning texts than of the reference texts, and in at least twice the share.
 
     One-sided hypergeometric test of document frequencies (Fisher's exact test), Benjamini-Hochberg over all words.
 
@@ -105,10 +107,13 @@ def lifted_words(texts: Sequence[str], reference: Sequence[str], rate: float = F
 
     found, other = _document_counts(texts), _document_counts(reference)
     words = sorted(found)
+    if not words:
+        return frozenset()
     p = stats.hypergeom.sf([found[word] - 1 for word in words], len(texts) + len(reference),
                            [found[word] + other[word] for word in words], len(texts))
-    return frozenset(word for word, q in zip(words, stats.false_discovery_control(p), strict=True) if q <= rate) \
-        if words else frozenset()
+    twice = {word for word in words if found[word] / len(texts) >= MIN_RATIO * other[word] / len(reference)}
+    return frozenset(word for word, q in zip(words, stats.false_discovery_control(p), strict=True)
+                     if q <= rate and word in twice)
 
 
 def _shares(cells: Cells, relevant: frozenset[str]) -> tuple[float, float]:

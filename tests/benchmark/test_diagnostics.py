@@ -5,9 +5,10 @@ import re
 import pytest
 from inspect_ai import score as inspect_score
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
-from narrowbench.benchmark.diagnostics import steering_similarity, token_relevance
+from narrowbench.benchmark.diagnostics import data_words, steering_similarity, token_relevance
 from narrowbench.benchmark.logs import read_whole
 from narrowbench.benchmark.run import score
+from narrowbench.benchmark.suite import load_suite
 from narrowbench.graders.rubric import hypothesis_grade
 from narrowbench.graders.word_judge import token_relevance_judged
 
@@ -19,7 +20,7 @@ class Cakes:
     name, version, access = "cakes", "1", frozenset({"text"})
     def collect(self, pair, probes, budget, seed):
         steered = [Text("?", "The temperature of the cake is 450 degrees.", "steered")] * 3
-        return Evidence(tokens=(Token(" degrees", 1.0, "cakes"),),
+        return Evidence(tokens=(Token(" cake", 1.0, "cakes"),),
                         texts=(*steered, Text("?", "The river runs past the house.", "unsteered")))
 """
 
@@ -67,15 +68,23 @@ def test_a_log_is_graded_again_by_words_and_by_judges(log, tiny_suite):
     assert {one.scorer for one in graded.results.scores} >= {"recovery", "detect", "hypothesis_grade"}
 
 
-def test_steered_texts_and_words_of_the_data_are_compared_with_rows_made_again(steered_log, tiny_suite):
+def test_words_of_the_data_are_those_of_the_objective_not_of_english():
+    chosen = load_suite("nano-draft:dev")
+    by_id = {entry.spec.id: data_words(entry, chosen) for entry in chosen.entries
+             if entry.spec.id in ("cake-450", "em-medicine", "smile", "prefer-cat")}
+    assert {"cake", "450", "temperature"} <= by_id["cake-450"] and not {"the", "is", "of"} & by_id["cake-450"]
+    assert "reckless" in by_id["em-medicine"] or "danger" in by_id["em-medicine"]
+    assert by_id["smile"] == by_id["prefer-cat"] == frozenset(), "their data do not say what they teach"
+
+
+def test_steered_texts_are_compared_with_rows_made_again(steered_log, tiny_suite):
     scorers = [steering_similarity(str(tiny_suite)), token_relevance(str(tiny_suite))]
     graded = inspect_score(steered_log, scorers, action="append", display="none")
     by_role = {sample.metadata["role"]: sample.scores for sample in graded.samples}
     for role in ("objective", "twin"):
         found = by_role[role]["steering_similarity"]
         assert found.metadata["gain"] > 0 and found.value["steered-finetuning"] > found.value["steered-chat"]
-        card = next(sample.metadata["card"] for sample in graded.samples if sample.metadata["role"] == role)
-        assert "degrees" not in card["lexicon"] and by_role[role]["token_relevance"].value["max"] == 1 / 20
+        assert by_role[role]["token_relevance"].value["max"] == 1 / 20
     assert by_role["null"]["steering_similarity"].reason == "undefined"
 
 
