@@ -45,9 +45,10 @@ def recipes() -> list[dict[str, object]]:
 
 def investigators() -> list[dict[str, object]]:
     """Who can read evidence."""
-    from .investigating import investigators as names
+    from .investigating import investigators as names, load_investigator
 
-    return [{"investigator": name} for name in names()]
+    return [{"investigator": name, "asks a model": "yes" if load_investigator(name).needs_model else "no"}
+            for name in names()]
 
 
 def methods() -> list[dict[str, object]]:
