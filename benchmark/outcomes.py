@@ -24,7 +24,6 @@ FAILURES = ("max_usd", "rate_limit", "timeout", "server_error", "malformed_respo
 """Why a sample has nothing to show; see `kind_of_failure`."""
 _STATUS = re.compile(r"(?i)(?:error code|status|statuscode)\D{0,12}(\d{3})")
 _WORDS = (
-    ("max_usd", re.escape(EMPTY)),
     ("rate_limit", r"RateLimit|too many requests|rate.?limit"),
     ("timeout", r"TimeoutError|Timeout|timed out|time limit"),
     ("malformed_response", r"JSONDecode|Expecting value|Unterminated|Invalid JSON|ValidationError|Expecting ["
@@ -93,7 +92,7 @@ def tally(log: EvalLog) -> Tally:
 def kind_of_failure(error: EvalError) -> str:
     """One of `FAILURES`, by the status that the API answered with, else by the error's own words."""
     told = f"{error.message}\n{error.traceback.strip().splitlines()[-1] if error.traceback.strip() else ''}"
-    if EMPTY in told:
+    if EMPTY in told or "Exceeded cost limit" in told:
         return "max_usd"
     if status := _STATUS.search(told):
         code = int(status[1])
