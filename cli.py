@@ -157,7 +157,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
         for line in result.failures:
             note(f"failed {result.method}: {line} (scored as nothing recovered; the next run tries again)", "red")
         if line := result.tally.line():
-            note(f"{result.method}: {line}", "")
+            note(f"{result.method}{', when it was run' if result.reused else ''}: {line}", "")
         typer.echo(f"log{' (reused)' if result.reused else ''}: {result.log}")
 
 

@@ -65,7 +65,7 @@ def _show(result) -> None:
     if result.missing:
         note(f"Nothing was handed in about {', '.join(result.missing)}: graded as silence.", "yellow")
     if line := result.tally.line():
-        note(line, "")
+        note(f"when it was graded: {line}" if result.reused else line, "")
     typer.echo(f"log{' (reused)' if result.reused else ''}: {result.log}")
 
 
