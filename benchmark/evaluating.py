@@ -53,14 +53,13 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
 
 def _unfinished(log: "EvalLog", log_dir: Path, command: str) -> str:
     """What went wrong with a run, sample by sample, and what to do."""
-    from .outcomes import tally
+    from .outcomes import reason, tally
 
-    reason = log.error.message if log.error else "it was cancelled"
-    failed = [f"{sample.id}: {(sample.error.message.splitlines() or ['?'])[0]}" for sample in log.samples or []
-              if sample.error]
+    failed = [f"{sample.id}: {reason(sample.error)}" for sample in log.samples or [] if sample.error]
+    why = log.error.message if log.error else "some samples failed" if failed else "it was cancelled"
     done = sum(sample.error is None for sample in log.samples or [])
     told = f" {done} samples are done and kept, {len(failed)} failed: {'; '.join(failed)}." if failed else ""
     counts = tally(log).line()
-    return (f"The eval ended with status {log.status!r}: {reason}.{told}{f' {counts}.' if counts else ''} The same "
+    return (f"The eval ended with status {log.status!r}: {why}.{told}{f' {counts}.' if counts else ''} The same "
             f"command runs only what is missing: `{command}`. `inspect view --log-dir {log_dir}` shows where; "
             f"{log.location} is never published.")

@@ -1,6 +1,6 @@
 """How a run that asked language models went: what was handed in, what failed and why, what it used.
 
-Main objects: `Tally`, `tally(log)`, `kind_of_failure`.
+Main objects: `Tally`, `tally(log)`, `kind_of_failure`, `reason`.
 Example: `tally(read_eval_log("logs/....eval")).line()`
 
 Inspect retries a call that fails (`Investigator.retries`); what still fails ends its sample, whose error stays in the
@@ -22,13 +22,17 @@ OUTCOME = "Investigation:outcome"
 FAILURES = ("max_usd", "rate_limit", "timeout", "server_error", "malformed_response", "connection", "refused_by_api",
             "cancelled", "other")
 """Why a sample has nothing to show; see `kind_of_failure`."""
+MAX_REASON = 160
 _STATUS = re.compile(r"(?i)(?:error code|status|statuscode)\D{0,12}(\d{3})")
+_RAISED = re.compile(r"raised (\w+)>")
+"""What Inspect's last try raised, in the words of the library that tries again."""
 _WORDS = (
     ("rate_limit", r"RateLimit|too many requests|rate.?limit"),
-    ("timeout", r"TimeoutError|Timeout|timed out|time limit"),
-    ("malformed_response", r"JSONDecode|Expecting value|Unterminated|Invalid JSON|ValidationError|Expecting ["
-                           r"'\"]|APIResponseValidation"),
+    ("timeout", r"Timeout|timed out|time limit"),
+    ("malformed_response", r"JSONDecode|Expecting value|Unterminated|Invalid JSON|APIResponseValidation"),
     ("connection", r"ConnectionError|ConnectError|Connection (?:error|refused|reset)|RemoteProtocol"),
+    ("server_error", r"InternalServer|ServiceUnavailable|Overloaded|BadGateway"),
+    ("refused_by_api", r"BadRequest|AuthenticationError|PermissionDenied|UnprocessableEntity"),
     ("cancelled", r"CancelledError|cancelled"))
 
 
@@ -91,14 +95,26 @@ def tally(log: EvalLog) -> Tally:
 
 def kind_of_failure(error: EvalError) -> str:
     """One of `FAILURES`, by the status that the API answered with, else by the error's own words."""
-    told = f"{error.message}\n{error.traceback.strip().splitlines()[-1] if error.traceback.strip() else ''}"
+    told = _last_words(error)
     if EMPTY in told or "Exceeded cost limit" in told:
         return "max_usd"
-    if status := _STATUS.search(told):
+    if (status := _STATUS.search(told)) and 400 <= int(status[1]) < 600:
         code = int(status[1])
-        named = {408: "timeout", 429: "rate_limit"}.get(code, "server_error" if code >= 500 else "refused_by_api")
-        return named if code >= 400 else "other"
+        return {408: "timeout", 429: "rate_limit"}.get(code, "server_error" if code >= 500 else "refused_by_api")
     return next((kind for kind, words in _WORDS if re.search(words, told)), "other")
+
+
+def reason(error: EvalError) -> str:
+    """A failure in one short line."""
+    told = _last_words(error)
+    raised = _RAISED.search(told)
+    return (raised[1] if raised else told)[:MAX_REASON]
+
+
+def _last_words(error: EvalError) -> str:
+    """The last line of the traceback: a message may hold the whole request, and so whatever was asked."""
+    lines = error.traceback.strip().splitlines() or error.message.strip().splitlines() or ["unknown"]
+    return lines[-1]
 
 
 def _usage(log: EvalLog, calls: Mapping[str, int]) -> dict[str, dict[str, float]]:

@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.log import EvalError, read_eval_log, write_eval_log
 from inspect_ai.model import ModelConfig
 from loopback import completion
 from narrowbench import cli
@@ -12,7 +12,7 @@ from narrowbench.benchmark.grade_run import find_graded, grade_again
 from narrowbench.benchmark.handed_in import GRADE_KEY, read_handed_in
 from narrowbench.benchmark.investigating import Investigator
 from narrowbench.benchmark.logs import find_log
-from narrowbench.benchmark.outcomes import kind_of_failure
+from narrowbench.benchmark.outcomes import kind_of_failure, reason
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.spending import EMPTY, Purse
 from narrowbench.leaderboard.collect import collect
@@ -191,14 +191,17 @@ def test_the_command_plans_grades_and_says_where(oracle, tiny_suite, tmp_path, m
     assert code == 2 and "Give logs, or one" in err
 
 
-@pytest.mark.parametrize(("message", "kind"), [
-    (f"InvestigationError({EMPTY!r})", "max_usd"), ("Exceeded cost limit: 1", "max_usd"),
-    ("RateLimitError: Error code: 429 - {'error': 1}", "rate_limit"), ("Error code: 503", "server_error"),
-    ("InternalServerError(\"Error code: 500 - {'error': {'message': 'scripted'}}\")", "server_error"),
-    ("Error code: 400 - bad", "refused_by_api"), ("APITimeoutError('Request timed out.')", "timeout"),
-    ("Error code: 408", "timeout"), ("JSONDecodeError: Expecting value", "malformed_response"),
-    ("APIConnectionError('Connection error.')", "connection"), ("ZeroDivisionError", "other")])
-def test_failures_have_kinds(message, kind):
-    from inspect_ai.log import EvalError
-
-    assert kind_of_failure(EvalError(message=message, traceback="", traceback_ansi="")) == kind
+@pytest.mark.parametrize(("last", "kind", "told"), [
+    (f"errors.InvestigationError: {EMPTY}", "max_usd", EMPTY),
+    ("LimitExceededError: Exceeded cost limit: 1", "max_usd", "cost limit"),
+    ("RetryError[<Future at 0x7 state=finished raised RateLimitError>]", "rate_limit", "RateLimitError"),
+    ("RetryError[<Future at 0x7 state=finished raised InternalServerError>]", "server_error", "InternalServerError"),
+    ("RetryError[<Future at 0x7 state=finished raised APITimeoutError>]", "timeout", "APITimeoutError"),
+    ("Error code: 503 - busy", "server_error", "503"), ("Error code: 408", "timeout", "408"),
+    ("BadRequestError('Error code: 400 - bad')", "refused_by_api", "400"),
+    ("json.decoder.JSONDecodeError: Expecting value", "malformed_response", "Expecting"),
+    ("APIConnectionError('Connection error.')", "connection", "Connection"), ("ZeroDivisionError", "other", "Zero")])
+def test_failures_have_kinds_and_a_short_reason(last, kind, told):
+    error = EvalError(message="Request: Error code: 429 " + "x" * 9_999, traceback=f"Traceback\n  x\n{last}\n",
+                      traceback_ansi="")
+    assert kind_of_failure(error) == kind and told in reason(error) and len(reason(error)) <= 160
