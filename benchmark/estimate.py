@@ -28,6 +28,7 @@ CHARACTERS_PER_TOKEN = 4
 JUDGE_ANSWER_TOKENS = 1_000
 """What an answer of a judge is counted as, `at most`: judges set no limit of their own."""
 ONESHOT_CALLS = 2
+TOOL_USERS, DEVICE_S = ("agent", "blackbox_agent"), "Bench:device_s"
 LABEL_CALLS, MAX_LABEL_CALLS = 3, 15
 """Calls a judge and list of words: three rotations, each asked again up to four times."""
 
@@ -49,6 +50,8 @@ class Forecast:
     expected_calls: float | None = None
     expected_tokens: float | None = None
     expected_usd: float | None = None
+    expected_device_s: float | None = None
+    """What an investigator's tools take of the device; None = unknown."""
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,8 +72,7 @@ def forecast_score(method: str, suite: str, who: Investigator, seed: int, store:
     if who.model:
         rows.append(_investigating(who, total - done, log_dir,
                                    f"{done} of {total} are done" if done else ""))
-    rows += [Forecast(role, model, 0, 0, 0, 0.0 if model in who.prices else None, 0, 0, 0.0,
-                      "asked by `narrowbench grade`, not here")
+    rows += [Forecast(role, model, 0, 0, 0, 0.0, note="asked by `narrowbench grade`, not here")
              for role, models in who.roles.items() for model in models]
     return rows
 
@@ -84,13 +86,15 @@ def _investigating(who: Investigator, samples: int, log_dir: Path, note: str) ->
     if price is not None and allowance.usd is not None:
         usd = min(samples * allowance.usd, math.inf if usd is None else usd)
     seen = _medians(log_dir, who)
-    expected = {}
+    expected = {"expected_device_s": None if who.name in TOOL_USERS else 0.0}
     if seen is not None:
-        expected = {"expected_calls": samples * seen["calls"],
+        expected = {"expected_device_s": samples * seen["device_s"], "expected_calls": samples * seen["calls"],
                     "expected_tokens": samples * (seen["input_tokens"] + seen["output_tokens"])}
         if price is not None:
             expected["expected_usd"] = samples * money(price, seen["input_tokens"], seen["output_tokens"])
-    notes = [note, "" if price else "price unknown", f"medians of {seen['samples']} samples" if seen else ""]
+    notes = [note, "" if price else "price unknown",
+             "device time of its tools unknown" if expected["expected_device_s"] is None else "",
+             f"medians of {seen['samples']} samples" if seen else ""]
     return Forecast("investigator", who.model, samples, None if calls is None else samples * calls, most, usd,
                     **expected, note=", ".join(filter(None, notes)))
 
@@ -177,13 +181,13 @@ def _medians(log_dir: Path, who: Investigator) -> dict[str, float] | None:
             for sample in read_eval_log(str(path)).samples or []:
                 if not sample.error and (used := (sample.model_usage or {}).get(who.model)):
                     rows.append((sum(event.event == "model" for event in sample.events), used.input_tokens,
-                                 used.output_tokens))
+                                 used.output_tokens, float((sample.store or {}).get(DEVICE_S) or 0)))
         except UNREADABLE:
             continue
     if not rows:
         return None
-    calls, read, written = (statistics.median(column) for column in zip(*rows, strict=True))
-    return {"calls": calls, "input_tokens": read, "output_tokens": written, "samples": len(rows)}
+    calls, read, written, device_s = (statistics.median(column) for column in zip(*rows, strict=True))
+    return {"calls": calls, "input_tokens": read, "output_tokens": written, "device_s": device_s, "samples": len(rows)}
 
 
 def forecast_table(title: str, rows: Iterable[Forecast]):
@@ -197,7 +201,8 @@ def forecast_table(title: str, rows: Iterable[Forecast]):
     for row in rows:
         expected = [] if row.expected_tokens is None or not row.samples else [
             f"{row.expected_calls:,.0f} calls", f"{row.expected_tokens:,.0f} tokens",
-            "" if row.expected_usd is None else f"{row.expected_usd:.4f} dollars"]
+            "" if row.expected_usd is None else f"{row.expected_usd:.4f} dollars",
+            f"{row.expected_device_s:,.0f} s of the device" if row.expected_device_s else ""]
         table.add_row(row.role, row.model, str(row.samples), _whole(row.calls), _whole(row.tokens),
                       "unknown" if row.usd is None else f"{row.usd:.4f}", ", ".join(filter(None, expected)) or "unknown"
                       if row.samples else "0", row.note)

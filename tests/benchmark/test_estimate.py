@@ -40,6 +40,7 @@ def test_before_there_is_anything_only_bounds_are_known(tiny_suite, tmp_path):
     ask = (METHOD, str(tiny_suite)), (0, Store(tmp_path / "empty"), "cpu", tmp_path / "logs")
     row, judge = forecast_score(*ask[0], who, *ask[1])
     assert (row.samples, row.calls, row.tokens, row.usd) == (3, 30, 3_000, None) and "price unknown" in row.note
+    assert row.expected_device_s is None and "device time of its tools unknown" in row.note
     assert row.expected_tokens is None and (judge.role, judge.calls) == ("grader", 0)
     priced = Investigator("agent", "openai/x", prices={"openai/x": {"input": 1.0, "output": 10.0}},
                           allowance=Allowance(turns=10, tokens=1_000))
