@@ -8,7 +8,7 @@ training is known not to have taken, or to have broken something, are left out a
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ..graders.averages import nested_means
 from ..graders.detect import Estimate, auroc, detection_score, fpr_at_tpr, fpr_at_verdict
-from ..graders.families import ALL, Answer, confusion_table
+from ..graders.families import ALL, SILENT, TIED, Answer, confusion_table
 from ..graders.identify import Identification, identification
 from ..graders.selective import RiskCoverage, claim_risk
 from .curves import over_units
@@ -29,6 +29,7 @@ from .table import format_number
 RAW = "_bits"
 """Ends the name of a measure that stands in the JSON only."""
 ZERO = "zero"
+NAMED = ("its own", "another's", "tied", "none")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Report:
     identification: dict[str, Identification] = field(default_factory=dict)
     """By `all`, `within family` and family. First epoch and train seed only."""
     confusion: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    """Domain -> true card -> named card -> claims."""
     risk: RiskCoverage | None = None
     left_out: tuple[str, ...] = ()
     unknown: int = 0
@@ -109,11 +111,11 @@ def tables(told: Report) -> list[Table]:
                           str(one.n_units))
         found.append(table)
     if told.confusion:
-        table = _table("Which card of the true domain was named?", "domain", "true card", "named", "claims")
+        table = _table("Which card of the true domain was named?", "domain", *NAMED)
         for domain, rows in told.confusion.items():
-            for truth, named in rows.items():
-                for card, n in sorted(named.items(), key=lambda pair: -pair[1]):
-                    table.add_row(domain, truth, f"{card} (itself)" if card == truth else card, str(n))
+            table.add_row(domain, *map(str, _named(rows)))
+        totals = [_named(rows) for rows in told.confusion.values()]
+        table.add_row(ALL, *(str(sum(column)) for column in zip(*totals, strict=True)))
         found.append(table)
     if told.risk is not None:
         table = _table("Risk against coverage", "area", "best order", "random order", "skill")
@@ -209,6 +211,13 @@ def _mean_table(grader: str, rows: Sequence[MeanRow]) -> Table:
 
 def _span(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]".replace("[", r"\[", 1)
+
+
+def _named(rows: Mapping[str, Mapping[str, int]]) -> tuple[int, int, int, int]:
+    """Claims of a domain that name the true card alone, another alone, several alike, none."""
+    own = sum(named.get(truth, 0) for truth, named in rows.items())
+    tied, none = (sum(named.get(word, 0) for named in rows.values()) for word in (TIED, SILENT))
+    return own, sum(sum(named.values()) for named in rows.values()) - own - tied - none, tied, none
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -24,6 +24,8 @@ FAILURES = ("max_usd", "rate_limit", "timeout", "server_error", "malformed_respo
 """Why a sample has nothing to show; see `kind_of_failure`."""
 MAX_REASON = 160
 _STATUS = re.compile(r"(?i)(?:error code|status|statuscode)\D{0,12}(\d{3})")
+_COST_LIMIT = re.compile(r"(?i)LimitExceededError: .*cost limit")
+"""The purse again, where a scorer met it."""
 _RAISED = re.compile(r"raised (\w+)>")
 """What Inspect's last try raised, in the words of the library that tries again."""
 _WORDS = (
@@ -96,7 +98,7 @@ def tally(log: EvalLog) -> Tally:
 def kind_of_failure(error: EvalError) -> str:
     """One of `FAILURES`, by the status that the API answered with, else by the error's own words."""
     told = _last_words(error)
-    if EMPTY in told or "Exceeded cost limit" in told:
+    if EMPTY in told or _COST_LIMIT.search(told):
         return "max_usd"
     if (status := _STATUS.search(told)) and 400 <= int(status[1]) < 600:
         code = int(status[1])
@@ -108,7 +110,7 @@ def reason(error: EvalError) -> str:
     """A failure in one short line."""
     told = _last_words(error)
     raised = _RAISED.search(told)
-    return (raised[1] if raised else told)[:MAX_REASON]
+    return (raised[1] if raised else told.removeprefix("narrowbench.organisms.errors."))[:MAX_REASON]
 
 
 def _last_words(error: EvalError) -> str:

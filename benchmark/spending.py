@@ -52,7 +52,7 @@ class Purse:
     def open(self) -> Iterator[None]:
         """Counts, and limits, what is spent inside. Raises InvestigationError if nothing is left to begin with."""
         left = None if self.usd is None else self.usd - self.spent
-        if left is not None and left <= 0:
+        if left is not None and left <= 1e-9:  # sums of cents are not exact
             raise InvestigationError(f"{EMPTY} ({self.spent:.4f} of {self.usd:g}). What is done is kept; the same "
                                      "command with more goes on from there.")
         with cost_limit(left) as limit:

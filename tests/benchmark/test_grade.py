@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from inspect_ai.log import EvalError, read_eval_log, write_eval_log
-from inspect_ai.model import ModelConfig
+from inspect_ai.model import ModelConfig, ModelOutput
 from loopback import completion
 from narrowbench import cli
 from narrowbench.benchmark.grade_run import find_graded, grade_again
@@ -98,7 +98,7 @@ def test_damaged_unfinished_and_foreign_logs_are_named_with_what_is_wrong(go, or
             (lambda log: setattr(log, "invalidated", True), "invalidated"),
             (lambda log: log.eval.metadata.pop("narrowbench"), "not of `narrowbench score`"),
             (lambda log: [setattr(log.eval, key, "other") for key in ("task", "task_registry_name")], "task 'other'"),
-            (lambda log: setattr(log.samples[0].output.choices[0].message, "content", "5/5"), "holds no claim"),
+            (lambda log: setattr(log.samples[0], "output", ModelOutput.from_content("none", "5/5")), "holds no claim"),
             (lambda log: log.samples[0].metadata.update(family="[red]x"), "does not say its family"),
             (lambda log: setattr(log.samples[0], "target", "c-other"), "is not so in suite"),
             (lambda log: log.eval.metadata["narrowbench"]["suite"].update(digest="0" * 64), "digest 000000000000")):
@@ -193,7 +193,7 @@ def test_the_command_plans_grades_and_says_where(oracle, tiny_suite, tmp_path, m
 
 @pytest.mark.parametrize(("last", "kind", "told"), [
     (f"errors.InvestigationError: {EMPTY}", "max_usd", EMPTY),
-    ("LimitExceededError: Exceeded cost limit: 1", "max_usd", "cost limit"),
+    ("inspect_ai.util._limit.LimitExceededError: Cost limit reached. value: $0.7", "max_usd", "Cost limit"),
     ("RetryError[<Future at 0x7 state=finished raised RateLimitError>]", "rate_limit", "RateLimitError"),
     ("RetryError[<Future at 0x7 state=finished raised InternalServerError>]", "server_error", "InternalServerError"),
     ("RetryError[<Future at 0x7 state=finished raised APITimeoutError>]", "timeout", "APITimeoutError"),
