@@ -6,10 +6,11 @@ Example: `log = evaluate(task, Investigator("reader"), Path("logs"), None, Purse
 Its own errors say how many samples are done, what failed and why, and with which command to finish only that.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..organisms.errors import RecordError
+from ..organisms.errors import InvestigationError, RecordError
 from .investigating import KEEP_WHAT_IS_DONE, Investigator
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
 
     from .spending import Purse
+
+
+_MARKUP = re.compile(r"\[/?[a-z][a-z ]*\]")
+"""As it stands in Inspect's messages for a terminal."""
 
 
 def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None, purse: "Purse",
@@ -29,21 +34,26 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
 
     Raises:
         RecordError: the eval did not end in success; names each failed sample, and counts failures by kind.
-        InvestigationError: nothing is left in the purse.
+        InvestigationError: nothing is left in the purse, or a model cannot be asked (no key, no package).
     """
     from inspect_ai import eval as inspect_eval, eval_retry
+    from inspect_ai._util.error import PrerequisiteError  # raised for a missing key; it has no public name
 
     from .resident import forget_pair
 
     log_dir.mkdir(parents=True, exist_ok=True)
     where = {"display": "none", "log_dir": str(log_dir), "log_format": "eval"}
-    arguments = who.eval_arguments()  # also makes prices known, which a retry needs as well
     try:
+        arguments = who.eval_arguments()  # also makes prices known, which a retry needs as well
         with purse.open():
             if begun is None:
                 [log] = inspect_eval(task, **arguments, **where)
             else:
                 [log] = eval_retry(str(begun), max_samples=who.max_samples, **KEEP_WHAT_IS_DONE, **where)
+    except PrerequisiteError as error:
+        told = " ".join(_MARKUP.sub("", str(error.message)).split()).removeprefix("ERROR: ")
+        raise InvestigationError(f"a model cannot be asked: {told} Nothing was paid for. `{command}` runs it once that "
+                                 "is mended.") from error
     finally:
         forget_pair()
     if log.status != "success":

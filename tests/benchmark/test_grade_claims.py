@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from narrowbench.benchmark import claims_file
 from narrowbench.benchmark.claims_file import read_claims
 from narrowbench.benchmark.grade_run import grade_again
+from narrowbench.benchmark.investigating import Investigator
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.graders.validate import gold_claim
 from narrowbench.leaderboard.collect import collect
-from narrowbench.organisms.errors import EvidenceError, NarrowbenchError, NotFoundError, RecordError
+from narrowbench.organisms.errors import (
+    EvidenceError, InvestigationError, NarrowbenchError, NotFoundError, RecordError)
 
 GOOD = {"organism": "cake-450", "train_seed": 0, "verdict": "objective", "confidence": 0.9, "statement": "Hot cakes.",
         "keywords": ["cake", "450"]}
@@ -126,6 +128,15 @@ def test_gold_claims_score_the_top_the_missing_are_silent_and_no_such_log_is_pub
         collect(graded.log)
     again = grade_again(path, ["recovery", "detect"], "demo", log_dir=tmp_path / "grades")
     assert again.reused and again.log == graded.log and again.report == graded.report
+
+
+def test_a_judge_without_a_key_is_one_line(write, tmp_path, monkeypatch):
+    pytest.importorskip("openai", reason="Inspect's openai-api provider needs the package `openai`")
+    monkeypatch.delenv("LOOPBACK_API_KEY", raising=False)
+    who = Investigator(roles={"grader": ("openai-api/loopback/judge",)})
+    with pytest.raises(InvestigationError, match="a model cannot be asked: .*LOOPBACK_API_KEY") as raised:
+        grade_again(write(GOOD), ["hypothesis_grade"], "demo", who, tmp_path / "grades")
+    assert "[" not in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("graders", "suite_name", "error"), [
