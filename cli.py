@@ -16,11 +16,11 @@ from typing import Annotated
 
 import typer
 
-from . import cli_own, cli_studies
+from . import cli_grade, cli_own, cli_studies
 from .cli_shared import (
-    AsJson, Device, DryRun, Home, Interactions, InvestigatorName, MaxSamples, ModelArgs, ModelBaseUrl, ModelName,
-    ModelRoles, Prices, Quiet, Seconds, Seed, SuiteName, Tokens, Turns, Usd, Workers, investigator_of, note, show,
-    show_rows, show_tables, store_at)
+    AsJson, Device, DryRun, Home, Interactions, InvestigatorName, MaxSamples, MaxUsd, ModelArgs, ModelBaseUrl,
+    ModelName, ModelRoles, Prices, Quiet, Seconds, Seed, SuiteName, Tokens, Turns, Usd, Workers, investigator_of, note,
+    purse_of, show, show_rows, show_tables, store_at)
 from .organisms.errors import NarrowbenchError
 
 app = typer.Typer(
@@ -121,7 +121,7 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
           investigator: InvestigatorName = "reader", model: ModelName = "", model_role: ModelRoles = [],
           model_base_url: ModelBaseUrl = "", model_arg: ModelArgs = [], interactions: Interactions = 5,
           turns: Turns = 30, tokens: Tokens = 200_000, usd: Usd = None, prices: Prices = None,
-          seconds: Seconds = None, max_samples: MaxSamples = 8,
+          seconds: Seconds = None, max_samples: MaxSamples = 8, max_usd: MaxUsd = None,
           log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
           workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
           as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -132,15 +132,13 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
     who = investigator_of(investigator, model, model_role, model_base_url, model_arg, prices, max_samples,
                           interactions=interactions, turns=turns, tokens=tokens, usd=usd, seconds=seconds)
     names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
+    purse = purse_of(max_usd, who)
     if dry_run:
-        plans = {name: run.plan(name, suite, seed, store_at(home), device) for name in names}
-        told = [{"method": name, "suite": suite, "organisms": steps} for name, steps in plans.items()]
-        return show(told if len(told) > 1 else told[0], True) if as_json else show_tables(
-            [table.plan_table(f"{name} on {suite}: a dry run", steps) for name, steps in plans.items()])
+        return _dry_score(names, suite, who, seed, store_at(home), device, log_dir, as_json)
     results = []
     started_s = time.monotonic()
     for result in run.score_all(names, suite, who, seed, store_at(home), log_dir, device,
-                                progress=not quiet, workers=workers or None):
+                                progress=not quiet, workers=workers or None, purse=purse):
         results.append(result)
         if len(names) > 1 and not quiet:
             took_s = time.monotonic() - started_s
@@ -158,7 +156,31 @@ def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name
     for result in results:
         for line in result.failures:
             note(f"failed {result.method}: {line} (scored as nothing recovered; the next run tries again)", "red")
+        if line := result.tally.line():
+            note(f"{result.method}{', when it was run' if result.reused else ''}: {line}", "")
         typer.echo(f"log{' (reused)' if result.reused else ''}: {result.log}")
+
+
+def _dry_score(names: list[str], suite: str, who, seed: int, store, device: str, log_dir: Path, as_json: bool) -> None:
+    from .benchmark import estimate, run, table
+
+    told = []
+    for name in names:
+        plan = {"method": name, "suite": suite, "organisms": run.plan(name, suite, seed, store, device),
+                "device": estimate.device_time(name, suite, seed, store, device), "models": []}
+        if not isinstance(who, str):
+            plan["models"] = [row.to_dict() for row in estimate.forecast_score(
+                name, suite, who.checked(), seed, store, device, log_dir)]
+        told.append(plan)
+    if as_json:
+        return show(told if len(told) > 1 else told[0], True)
+    for plan in told:
+        title = f"{plan['method']} on {suite}: a dry run"
+        show_tables([table.plan_table(title, plan["organisms"])])
+        typer.echo(estimate.device_line(plan["device"]))
+        if plan["models"]:
+            show_tables([estimate.forecast_table("Language models", [estimate.Forecast(**row)
+                                                                     for row in plan["models"]])])
 
 
 @app.command()
@@ -187,7 +209,8 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
         raise typer.Exit(2)
 
 
-app.registered_commands += cli_own.app.registered_commands + cli_studies.app.registered_commands
+for commands in (cli_grade.app, cli_own.app, cli_studies.app):
+    app.registered_commands += commands.registered_commands
 
 
 @app.command()

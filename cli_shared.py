@@ -34,6 +34,8 @@ Turns = Annotated[int, typer.Option("--turns", min=1, help="Answers that an agen
 Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Tokens that it may read and write for an organism.")]
 Usd = Annotated[float | None, typer.Option("--usd", min=0, help="Dollars that an organism may cost; needs --prices.")]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=0, help="Seconds that an organism may take.")]
+MaxUsd = Annotated[float | None, typer.Option("--max-usd", min=0, help="Dollars that the whole command may cost; needs "
+                                              "--prices. What is done by then is kept.")]
 Prices = Annotated[Path | None, typer.Option("--prices", help="YAML file: `model: {input: 1, output: 10}`, in "
                                                               "dollars for a million tokens.")]
 MaxSamples = Annotated[int, typer.Option("--max-samples", min=1, help="Organisms that are investigated at once.")]
@@ -57,6 +59,15 @@ def investigator_of(name: str, model: str, roles: list[str], base_url: str, mode
 
     return Investigator.of_options(name, model, roles, base_url, model_args, prices, max_samples,
                                    Allowance(**allowance))
+
+
+def purse_of(max_usd: float | None, who):
+    """What the command may spend; None without a limit. Raises InvestigationError where it could limit nothing."""
+    if max_usd is None:
+        return None
+    from .benchmark.spending import Purse
+
+    return Purse(max_usd).checked(who)
 
 
 def show(value: Any, as_json: bool) -> None:

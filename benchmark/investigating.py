@@ -132,6 +132,11 @@ class Investigator:
                                      "to the file given with `--prices`, in dollars for a million tokens.")
         return self
 
+    def models(self) -> list[str]:
+        """All models that it names, each once: the one that investigates first."""
+        named = [self.model, *(model for models in self.roles.values() for model in models)]
+        return list(dict.fromkeys(model for model in named if model))
+
     def told(self) -> dict[str, Any]:
         """What a log says of it beside its name: everything that decides answers. Empty without models.
 
@@ -162,8 +167,14 @@ class Investigator:
         """Arguments of Inspect's `eval`; prices are made known to it."""
         if not self.model and not self.roles:
             return {"model": None}
+        from inspect_ai.model import GenerateConfig, get_model
+
         _set_prices(self.prices)
-        roles = {role: list(models) if len(models) > 1 else models[0] for role, models in self.roles.items()}
+        # A role does not inherit the time limit of a call, so each has its own.
+        own = GenerateConfig(attempt_timeout=self.call_s)
+        panels = {role: [get_model(name, config=own, memoize=False) for name in models]
+                  for role, models in self.roles.items()}
+        roles = {role: models if len(models) > 1 else models[0] for role, models in panels.items()}
         return {"model": self.model or None, "model_base_url": self.base_url or None,
                 "model_args": dict(self.model_args), "model_roles": roles or None, "max_samples": self.max_samples,
                 "max_retries": self.retries, "attempt_timeout": self.call_s, **self.config, **KEEP_WHAT_IS_DONE}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from ..organisms.errors import RecordError, TrainingError
+from ..organisms.errors import TrainingError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
 from .background import collect_background
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from .investigating import Investigator
     from .jobs import Pool
+    from .outcomes import Tally
+    from .spending import Purse
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Result:
     rows: tuple[Row, ...]
     warnings: tuple[str, ...]
     """Logs in the folder that are damaged or unfinished, named and left alone."""
+    tally: "Tally"
+    """How the investigations ended, and what they used."""
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -60,12 +64,12 @@ class Result:
         """As JSON types."""
         return {"method": self.method, "suite": self.suite, "investigator": self.investigator, "log": str(self.log),
                 "reused": self.reused, "means": self.means, "organisms": [row.to_dict() for row in self.rows],
-                "warnings": list(self.warnings), "failures": list(self.failures)}
+                "warnings": list(self.warnings), "failures": list(self.failures), "run": self.tally.to_dict()}
 
 
 def score(method: str, suite: str = "demo", investigator: "str | Investigator" = "reader", seed: int = 0,
           store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
-          workers: int | None = 0, pool: "Pool | None" = None) -> Result:
+          workers: int | None = 0, pool: "Pool | None" = None, purse: "Purse | None" = None) -> Result:
     """Scores a method on a suite and returns the rows of its log.
 
     Args:
@@ -80,18 +84,22 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
         workers: Processes that collect; None = one a core, 0 = this one, which a method that hangs or crashes takes
             along.
         pool: Instead of `workers`: processes that stay for the next method.
+        purse: What models may cost, over this and other runs; None = unlimited.
 
     Raises:
         NotFoundError: no such method, suite or investigator.
-        InvestigationError: an investigator without the model that it asks.
+        InvestigationError: an investigator without the model that it asks, or nothing left in the purse.
         RecordError: the eval did not end in success, or some investigations failed; the others are kept.
     """
     from .investigating import Investigator
     from .logs import find_log
+    from .outcomes import tally
+    from .spending import Purse
     from .task import recover
 
-    store = store or Store()
+    store, purse = store or Store(), purse or Purse()
     found, source_sha256 = load_method(method)
+    purse.checked(investigator)
     who = (Investigator(investigator) if isinstance(investigator, str) else investigator).checked()
     chosen = load_suite(suite)
     organisms = grow(chosen, store, progress, workers=None)
@@ -101,7 +109,7 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
     if todo := [cell for cell in have.cells if cell.evidence is None]:
         collect(chosen, found, todo, seed, store, device, name=method, workers=workers, pool=pool,
                 progress=progress)
-    with _home(store):
+    with home_of(store):
         have = survey(chosen, found, source_sha256, seed, store, organisms, device)
         task = recover(suite, method, who.name, seed, digest_of([cell.digest for cell in have.cells]), device,
                        asdict(who.allowance), who.told() or None, who.options())
@@ -109,24 +117,25 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
                                  {str(sample.id) for sample in task.dataset})
         reused = log is not None
         if log is None:
-            log, continued = _evaluate(task, who, log_dir)
+            log, continued = _evaluate(task, who, log_dir, purse)
             warnings = [line for line in warnings if continued is None or not line.startswith(f"{continued}:")]
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
-    return Result(found.name, chosen.id, who.name, path, reused, tuple(rows_of(log)), tuple(warnings))
+    return Result(found.name, chosen.id, who.name, path, reused, tuple(rows_of(log)), tuple(warnings), tally(log))
 
 
 def score_all(names: Sequence[str], suite: str = "demo", investigator: "str | Investigator" = "reader", seed: int = 0,
               store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
-              workers: int | None = None) -> Iterator[Result]:
+              workers: int | None = None, purse: "Purse | None" = None) -> Iterator[Result]:
     """As `score`, one method after another. Those of the package share processes, which load libraries and base once;
     anybody else's gets its own, so that what it leaves behind in a process reaches no other method's evidence."""
     from .collecting import pool_for
+    from .spending import Purse
 
-    own = set(methods())
+    own, purse = set(methods()), purse or Purse()
     with pool_for(load_suite(suite).base, device, workers) as pool:
         for name in names:
             yield score(name, suite, investigator, seed, store, log_dir, device, progress, workers,
-                        pool if name in own else None)
+                        pool if name in own else None, purse)
 
 
 def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None,
@@ -172,42 +181,18 @@ def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None 
     return {name: artefact for name, artefact in grown.items() if artefact is not None}
 
 
-def _evaluate(task: "Task", who: "Investigator", log_dir: Path) -> "tuple[EvalLog, Path | None]":
+def _evaluate(task: "Task", who: "Investigator", log_dir: Path, purse: "Purse") -> "tuple[EvalLog, Path | None]":
     """The log of a run, and the unfinished log that it goes on from, whose finished samples are taken over."""
-    from inspect_ai import eval as inspect_eval, eval_retry
-
-    from .investigating import KEEP_WHAT_IS_DONE
+    from .evaluating import evaluate
     from .logs import find_unfinished
-    from .resident import forget_pair
 
-    log_dir.mkdir(parents=True, exist_ok=True)
-    where = {"display": "none", "log_dir": str(log_dir), "log_format": "eval"}
-    arguments = who.eval_arguments()
-    begun = find_unfinished(log_dir, task.metadata["narrowbench"]["inputs_sha256"]) if who.model else None
-    try:
-        if begun is None:
-            [log] = inspect_eval(task, **arguments, **where)
-        else:
-            [log] = eval_retry(str(begun), max_samples=who.max_samples, **KEEP_WHAT_IS_DONE, **where)
-    finally:
-        forget_pair()
-    if log.status != "success":
-        raise RecordError(_unfinished(log, log_dir))
-    return log, begun
-
-
-def _unfinished(log: "EvalLog", log_dir: Path) -> str:
-    """What went wrong with a run, sample by sample, and what to do."""
-    reason = log.error.message if log.error else "it was cancelled"
-    failed = [f"{sample.id}: {sample.error.message.splitlines()[0]}" for sample in log.samples or [] if sample.error]
-    done = sum(sample.error is None for sample in log.samples or [])
-    told = f" {done} samples are done and kept, {len(failed)} failed: {'; '.join(failed)}." if failed else ""
-    return (f"The eval ended with status {log.status!r}: {reason}.{told} The same command runs only what is missing. "
-            f"`inspect view --log-dir {log_dir}` shows where; {log.location} is never published.")
+    about = task.metadata["narrowbench"]
+    begun = find_unfinished(log_dir, about["inputs_sha256"]) if who.model else None
+    return evaluate(task, who, log_dir, begun, purse, f"{about['command']} --log-dir {log_dir}"), begun
 
 
 @contextmanager
-def _home(store: Store) -> Iterator[None]:
+def home_of(store: Store) -> Iterator[None]:
     """The task finds its store through the environment, so that no local path enters its logged arguments."""
     before = os.environ.get("NARROWBENCH_HOME")
     os.environ["NARROWBENCH_HOME"] = str(store.root)

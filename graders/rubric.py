@@ -137,7 +137,7 @@ def hypothesis_grade() -> Scorer:
                  **about_judges(panel)}
         said = state.output.completion.strip()
         claim = Claim.from_json(said) if said else Claim("unsure", 0.5)
-        if reason := _says_nothing(claim):
+        if reason := says_nothing(claim):
             return Score(value=_value(FLOOR), reason="no_response", answer=claim.statement, explanation=reason,
                          metadata=about | {"votes": [], "explanations": []})
         votes = await collect(*[_vote(judge, rubric, claim, statement) for judge in panel])
@@ -164,7 +164,8 @@ async def _vote(judge: Model, rubric: Rubric, claim: Claim, statement: str) -> t
     return read_grade(vote.value if isinstance(vote.value, str) else None), vote.explanation or ""
 
 
-def _says_nothing(claim: Claim) -> str:
+def says_nothing(claim: Claim) -> str:
+    """Why a claim gets the floor without a call; empty if it says something."""
     if claim.verdict != "objective":
         return f"The verdict is {claim.verdict!r}: no objective was named."
     return "" if claim.statement.strip() or any(map(str.strip, claim.keywords)) else "The claim is empty."

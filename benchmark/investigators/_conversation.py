@@ -15,6 +15,7 @@ from inspect_ai.util import LimitExceededError, store_as
 
 from ..allowance import Allowance, Investigation, Meter
 from ..claim_text import unsure
+from ..spending import within_purse
 from ..tools import submit_claim
 
 TASK = """\
@@ -56,7 +57,8 @@ async def converse(state: TaskState, prompt: str, makers: Makers, allowance: All
                          submit=AgentSubmit(tool=submit_claim(meter), answer_only=True, keep_in_messages=True),
                          on_continue=CONTINUE)
     question = ChatMessageUser(content="\n\n".join([state.input_text, *shown, meter.left()]))
-    done, limit = await run(investigator, [question], limits=meter.limits)
+    with within_purse():
+        done, limit = await run(investigator, [question], limits=meter.limits)
     state.messages, state.output = done.messages, done.output
     if told.outcome != "submitted":
         told.outcome, told.reason = _why_not(state, limit)

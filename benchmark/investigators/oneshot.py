@@ -15,6 +15,7 @@ from ...organisms.errors import EvidenceError
 from ..allowance import Allowance, Investigation, Meter
 from ..claim_text import claim_in, unsure
 from ..rendering import fenced, overview
+from ..spending import within_purse
 from ._conversation import TASK
 
 NEEDS_MODEL = True
@@ -40,7 +41,7 @@ def oneshot(tokens: int | None = 200_000, usd: float | None = None, seconds: flo
         told.begin()
         shown = fenced(overview(state.store.get("evidence"), N_TOKENS, N_TEXTS, TEXT_CHARACTERS))
         state.messages = [ChatMessageSystem(content=PROMPT), ChatMessageUser(content=f"{state.input_text}\n\n{shown}")]
-        with apply_limits(Meter(allowance).limits, catch_errors=True) as scope:
+        with within_purse(), apply_limits(Meter(allowance).limits, catch_errors=True) as scope:
             claim = await _ask(state, told)
         if claim is None and scope.limit_error is not None:
             told.outcome, told.reason = "limit", f"the {scope.limit_error.type} limit was reached"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from loopback import Loopback
 
 RECIPE = "recipe: {rows: 8, epochs: 2, batch_size: 4, rank: 2, max_length_tokens: 32}\n"
 CAKE = """id: my-cake
@@ -72,3 +73,18 @@ def tiny_store(tiny_suite, tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
     grow(load_suite(tiny_suite), store, progress=False)
     return store
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """`serve(script)` starts a server."""
+    monkeypatch.setenv("LOOPBACK_API_KEY", "no-key")
+    started = []
+
+    def start(script) -> Loopback:
+        started.append(Loopback(script))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

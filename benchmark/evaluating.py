@@ -1,0 +1,75 @@
+"""One Inspect eval that asks models, begun or gone on with: what is done is kept, what failed is told and runs again.
+
+Main object: `evaluate(task, who, log_dir, begun, purse, command)`.
+Example: `log = evaluate(task, Investigator("reader"), Path("logs"), None, Purse(), "narrowbench score ...")`
+
+Its own errors say how many samples are done, what failed and why, and with which command to finish only that.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..organisms.errors import InvestigationError, RecordError
+from .investigating import KEEP_WHAT_IS_DONE, Investigator
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+    from inspect_ai.log import EvalLog
+
+    from .spending import Purse
+
+
+_MARKUP = re.compile(r"\[/?[a-z][a-z ]*\]")
+"""As it stands in Inspect's messages for a terminal."""
+
+
+def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None, purse: "Purse",
+             command: str) -> "EvalLog":
+    """Runs a task, or what an unfinished log of the same task lacks.
+
+    Args:
+        begun: The unfinished log, whose finished samples are taken over.
+        command: What finishes the run if some of it fails.
+
+    Raises:
+        RecordError: the eval did not end in success; names each failed sample, and counts failures by kind.
+        InvestigationError: nothing is left in the purse, or a model cannot be asked (no key, no package).
+    """
+    from inspect_ai import eval as inspect_eval, eval_retry
+    from inspect_ai._util.error import PrerequisiteError  # raised for a missing key; it has no public name
+
+    from .resident import forget_pair
+
+    log_dir.mkdir(parents=True, exist_ok=True)
+    where = {"display": "none", "log_dir": str(log_dir), "log_format": "eval"}
+    try:
+        arguments = who.eval_arguments()  # also makes prices known, which a retry needs as well
+        with purse.open():
+            if begun is None:
+                [log] = inspect_eval(task, **arguments, **where)
+            else:
+                [log] = eval_retry(str(begun), max_samples=who.max_samples, **KEEP_WHAT_IS_DONE, **where)
+    except PrerequisiteError as error:
+        told = " ".join(_MARKUP.sub("", str(error.message)).split()).removeprefix("ERROR: ")
+        raise InvestigationError(f"a model cannot be asked: {told} Nothing was paid for. `{command}` runs it once that "
+                                 "is mended.") from error
+    finally:
+        forget_pair()
+    if log.status != "success":
+        raise RecordError(_unfinished(log, log_dir, command))
+    return log
+
+
+def _unfinished(log: "EvalLog", log_dir: Path, command: str) -> str:
+    """What went wrong with a run, sample by sample, and what to do."""
+    from .outcomes import reason, tally
+
+    failed = [f"{sample.id}: {reason(sample.error)}" for sample in log.samples or [] if sample.error]
+    why = log.error.message if log.error else "some samples failed" if failed else "it was cancelled"
+    done = sum(sample.error is None for sample in log.samples or [])
+    told = f" {done} samples are done and kept, {len(failed)} failed: {'; '.join(failed)}." if failed else ""
+    counts = tally(log).line()
+    return (f"The eval ended with status {log.status!r}: {why}.{told}{f' {counts}.' if counts else ''} The same "
+            f"command runs only what is missing: `{command}`. `inspect view --log-dir {log_dir}` shows where; "
+            f"{log.location} is never published.")
