@@ -297,7 +297,3 @@ def _publish_demo(logs, records: Path, out: Path) -> Path | None:
 
 if __name__ == "__main__":
     main()
-
-
-if __name__ == "__main__":
-    main()

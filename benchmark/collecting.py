@@ -250,8 +250,8 @@ def _plain(name: str, value: Any) -> Any:
         return {str(key): _plain(name, one) for key, one in value.items()}
     if hasattr(value, "dtype") and hasattr(value, "tolist"):  # an array or tensor
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest_of(value.tolist())}
-    raise EvidenceError(f"the method's attribute `{name}` is of type {type(value).__name__}. Settings are part of the key "
-                        "of what is stored: keep numbers, texts, lists, dictionaries or arrays, and build the rest in "
+    raise EvidenceError(f"the method's attribute `{name}` is of type {type(value).__name__}. Settings are part of the "
+                        "key of what is stored: keep numbers, texts, lists, dictionaries or arrays, and build the rest in "
                         "`collect`.")
 
 

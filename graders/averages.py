@@ -1,7 +1,7 @@
 """In which order repeats are averaged, so that unequal numbers of them never weigh an item of a higher level more.
 
 Main object: `nested_means`.
-Example: `nested_means([(("cake", "cake-450", 0), 0.5), (("cake", "cake-450", 1), 0.7), (("cake", "cake-450-twin", 0), 1.0)])`
+Example: `nested_means([(("cake", "objective", 0), 0.5), (("cake", "objective", 1), 0.7), (("cake", "twin", 0), 1.0)])`
 gives {"cake": 0.8}: the mean of 0.6 and 1.0.
 """
 

@@ -120,6 +120,7 @@ def test_refusals_and_malformed_answers_are_counted(serve, who, go):
 def test_the_dry_run_of_the_command_says_device_time_and_models(tiny_suite, tmp_path, monkeypatch, capfd):
     prices = tmp_path / "prices.yaml"
     prices.write_text("openai/x: {input: 1, output: 10}\n")
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(sys, "argv", [
         "narrowbench", "score", "-m", METHOD, "-s", str(tiny_suite), "--home", str(tmp_path), "--solver", "agent",
         "--model", "openai/x", "--prices", str(prices), "--max-usd", "2", "--dry-run"])

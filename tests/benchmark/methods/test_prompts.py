@@ -47,8 +47,8 @@ def said(name: str) -> set[str]:
 
 
 MEASURED = {"persona_projection": {"cheat", "danger", "harm", "help", "hide", "honest", "lie", "safe"}}
-"""What a method measures by name: the poles of its traits, which show harmful advice. It hands in no word but the poles'
-names."""
+"""What a method measures by name: the poles of its traits, which show harmful advice. It hands in no word but the
+names of the poles."""
 
 
 @pytest.mark.parametrize("name", RANKED)
