@@ -251,8 +251,8 @@ def _plain(name: str, value: Any) -> Any:
     if hasattr(value, "dtype") and hasattr(value, "tolist"):  # an array or tensor
         return {"dtype": str(value.dtype), "shape": list(value.shape), "sha256": digest_of(value.tolist())}
     raise EvidenceError(f"the method's attribute `{name}` is of type {type(value).__name__}. Settings are part of the "
-                        "key of what is stored: keep numbers, texts, lists, dictionaries or arrays, and build the rest in "
-                        "`collect`.")
+                        "key of what is stored: keep numbers, texts, lists, dictionaries or arrays, and build the rest "
+                        "in `collect`.")
 
 
 def _note(store: Store, cell: "Reading", error: str, details: str) -> None:

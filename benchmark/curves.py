@@ -19,11 +19,11 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+from ..graders import averages
+from ..graders.averages import LEVEL, SEED
+
 MIN_UNITS = 3
 """With fewer units, intervals speak for these organisms and not for others."""
-MIN_UNITS_BOOTSTRAP = 8
-N_RESAMPLES_MEAN, SEED = 9_999, 0
 Scope = Literal["organisms", "seeds"]
 
 
@@ -119,18 +119,8 @@ def interval(curves: Curves, g: int) -> Interval | None:
 
 def over_units(values: Sequence[float]) -> Interval | None:
     """95% interval of a mean over units: BCa; Student-t below 8 or without spread; None for fewer than two."""
-    values_U = np.array([value for value in values if math.isfinite(value)])
-    n = len(values_U)
-    if n < 2:
-        return None
-    spread = float(values_U.std(ddof=1))
-    if n >= MIN_UNITS_BOOTSTRAP and spread > 1e-12:
-        low, high = stats.bootstrap((values_U,), np.mean, confidence_level=LEVEL, method="BCa",
-                                    n_resamples=N_RESAMPLES_MEAN, rng=np.random.default_rng(SEED)).confidence_interval
-        if math.isfinite(low) and math.isfinite(high):
-            return Interval(float(low), float(high), "BCa", "organisms")
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n)
-    return Interval(float(values_U.mean()) - half, float(values_U.mean()) + half, "Student-t", "organisms")
+    found = averages.interval([float(value) for value in values if math.isfinite(value)])
+    return found and Interval(found.low, found.high, found.kind, "organisms")
 
 
 def resampled_means(curves: Curves, n_resamples: int) -> np.ndarray:

@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..graders.word_judge import MAX_TRIES
 from ..organisms.store import Store
 from .evidence import Survey, survey
-from .investigating import Investigator
+from .investigating import Investigator, load_investigator
 from .method import load_method
 from .suite import load_suite
 
@@ -27,10 +28,7 @@ CHARACTERS_PER_TOKEN = 4
 """Roughly, of English; for the prompts of judges, which are known to the letter."""
 JUDGE_ANSWER_TOKENS = 1_000
 """What an answer of a judge is counted as, `at most`: judges set no limit of their own."""
-ONESHOT_CALLS = 2
-TOOL_USERS, DEVICE_S = ("agent", "blackbox_agent"), "Bench:device_s"
-LABEL_CALLS, MAX_LABEL_CALLS = 3, 15
-"""Calls a judge and list of words: three rotations, each asked again up to four times."""
+DEVICE_S = "Bench:device_s"
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,15 @@ def forecast_score(method: str, suite: str, who: Investigator, seed: int, store:
 
 def _investigating(who: Investigator, samples: int, log_dir: Path, note: str) -> Forecast:
     allowance = who.allowance
-    calls = ONESHOT_CALLS if who.name == "oneshot" else allowance.turns
+    loaded = load_investigator(who.name)
+    calls = loaded.max_calls or allowance.turns
     most = None if allowance.tokens is None else samples * allowance.tokens
     price = who.prices.get(who.model)
     usd = None if most is None or price is None else most * max(price.values()) / MILLION
     if price is not None and allowance.usd is not None:
         usd = min(samples * allowance.usd, math.inf if usd is None else usd)
     seen = _medians(log_dir, who)
-    expected = {"expected_device_s": None if who.name in TOOL_USERS else 0.0}
+    expected = {"expected_device_s": None if loaded.asks_pair else 0.0}
     if seen is not None:
         expected = {"expected_device_s": samples * seen["device_s"], "expected_calls": samples * seen["calls"],
                     "expected_tokens": samples * (seen["input_tokens"] + seen["output_tokens"])}
@@ -112,7 +111,7 @@ def forecast_grade(prompts: Mapping[str, Sequence[int]], who: Investigator, note
     """
     rows = []
     for grader, lengths in prompts.items():
-        most_calls = len(lengths) * (MAX_LABEL_CALLS // LABEL_CALLS if grader == "token_relevance_judged" else 1)
+        most_calls = len(lengths) * (MAX_TRIES if grader == "token_relevance_judged" else 1)
         times = most_calls / len(lengths) if lengths else 1
         read = times * sum(lengths) / CHARACTERS_PER_TOKEN
         for model in who.roles.get("grader", ()):

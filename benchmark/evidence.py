@@ -79,6 +79,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def training_of(passport: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether training took and broke nothing: `expressed` (of a null: whether it passes its gate) and `healthy`."""
+    gate = passport["gate"]
+    return {"expressed": bool(gate.get("expressed", gate.get("passes", False))),
+            "healthy": bool(passport["health"]["healthy"])}
+
+
 def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: Store,
            organisms: Mapping[str, Artefact] | None = None, device: str = "cpu") -> Survey:
     """Looks up, and verifies, what the store has of this method on this suite. Computes nothing.

@@ -16,12 +16,11 @@ from inspect_ai.log import EvalLog
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ..graders.averages import nested_means
+from ..graders.averages import interval, nested_means
 from ..graders.detect import Estimate, auroc, detection_score, fpr_at_tpr, fpr_at_verdict
 from ..graders.families import ALL, SILENT, TIED, Answer, confusion_table
 from ..graders.identify import Identification, identification
 from ..graders.selective import RiskCoverage, claim_risk
-from .curves import over_units
 from .handed_in import HandedIn
 from .suite import load_suite
 from .table import format_number
@@ -154,7 +153,7 @@ def _means(graders: Sequence[str], samples: Sequence) -> Iterator[MeanRow]:
 def _mean(grader: str, measure: str, family: str, part: Sequence[tuple[Any, float]]) -> MeanRow:
     units = list(nested_means(((about["unit"], about["organism"], about["train_seed"], sample.epoch), float(value))
                               for sample, value in part for about in [sample.metadata]).values())
-    span = over_units(units)
+    span = interval(units)
     organisms = {sample.metadata["organism"] for sample, _ in part}
     return MeanRow(grader, measure, family, len(organisms), len(units), math.fsum(units) / len(units),
                    span and span.low, span and span.high, span.kind if span else "")

@@ -21,7 +21,7 @@ from ..graders.claim import Claim
 from ..organisms import shipped
 from ..organisms.errors import DamagedArtefactError, EvidenceError, NotFoundError, RecordError, SpecError
 from .claims_file import read_claims
-from .evidence import read_json
+from .evidence import read_json, training_of
 from .logs import UNREADABLE, read_whole
 from .suite import Entry, Suite, load_suite, suites
 
@@ -88,11 +88,8 @@ def _of_claims(path: Path, suite: str) -> HandedIn:
 
 
 def _sample(entry: Entry) -> Sample:
-    spec = entry.spec
-    return Sample(id=entry.sample_id, input=QUESTION, target=spec.card.card_id if spec.card else "null", metadata={
-        "organism": spec.id, "unit": spec.unit or spec.id, "family": spec.family, "role": spec.role,
-        "null_kind": spec.params.get("kind", "") if spec.role == "null" else "", "domain": spec.domain,
-        "statement": spec.statement, "train_seed": entry.train_seed, **_training(entry)})
+    return Sample(id=entry.sample_id, input=QUESTION, target=entry.target,
+                  metadata={**entry.about, **_training(entry)})
 
 
 def _training(entry: Entry) -> dict[str, Any]:
@@ -101,10 +98,7 @@ def _training(entry: Entry) -> dict[str, Any]:
         entry.spec.id, entry.train_seed) and entry.weights_sha256 in (None, build.weights_sha256)), None)
     if build is None:
         return {"expressed": None, "healthy": None}
-    passport = read_json(shipped.FOLDER / build.folder / shipped.PASSPORT)
-    gate = passport["gate"]
-    return {"expressed": bool(gate.get("expressed", gate.get("passes", False))),
-            "healthy": bool(passport["health"]["healthy"])}
+    return training_of(read_json(shipped.FOLDER / build.folder / shipped.PASSPORT))
 
 
 def _of_log(path: Path, suite: str, sha256: str) -> HandedIn:
@@ -179,8 +173,7 @@ def _is_of(path: Path, suite: Suite, about: dict[str, Any], samples: dict[str, S
         raise SpecError(f"{path}: it was scored on a suite with digest {str(digest)[:12]}; {suite.name} has "
                         f"{suite.digest[:12]} now, with other organisms, cards or probes. Name its own with `--suite`, "
                         "or score again.")
-    truths = {entry.sample_id: (entry.spec.card.card_id if entry.spec.card else "null", entry.spec.family,
-                                entry.spec.statement) for entry in suite.entries}
+    truths = {entry.sample_id: (entry.target, entry.spec.family, entry.spec.statement) for entry in suite.entries}
     for sample_id, sample in samples.items():
         if truths.get(sample_id) != (sample.target, sample.metadata["family"], sample.metadata.get("statement")):
             raise RecordError(f"{path}: what it says of sample {sample_id} is not so in suite {suite.name}. Score "

@@ -37,6 +37,10 @@ class Loaded:
     """Of its file; of one that asks a model, of all the package's files that it uses."""
     prompt_sha256: str
     """Of what its model is told before any evidence; empty without a model."""
+    max_calls: int | None = None
+    """Of its model, where that does not depend on an allowance."""
+    asks_pair: bool = False
+    """Whether its tools run the compared models."""
 
     @property
     def needs_model(self) -> bool:
@@ -63,7 +67,8 @@ def load_investigator(name: str, allowance: Allowance = Allowance()) -> Loaded:
     solver = factory(**{key: value for key, value in asdict(allowance).items() if key in known})
     if not getattr(module, "NEEDS_MODEL", False):
         return Loaded(name, solver, hashlib.sha256(path.read_bytes()).hexdigest(), "")
-    return Loaded(name, solver, code_sha256(path), hashlib.sha256(module.PROMPT.encode()).hexdigest())
+    return Loaded(name, solver, code_sha256(path), hashlib.sha256(module.PROMPT.encode()).hexdigest(),
+                  getattr(module, "MAX_CALLS", None), getattr(module, "ASKS_PAIR", False))
 
 
 @dataclass(frozen=True)

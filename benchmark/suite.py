@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -86,6 +86,19 @@ class Entry:
     train_seed: int
     sample_id: str
     weights_sha256: str | None
+
+    @property
+    def target(self) -> str:
+        """What graders compare with: the card's id, or `null`."""
+        return self.spec.card.card_id if self.spec.card else "null"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What graders and tables need to know of it; no investigator sees it."""
+        spec = self.spec
+        return {"organism": spec.id, "unit": spec.unit or spec.id, "family": spec.family, "role": spec.role,
+                "null_kind": spec.params.get("kind", "") if spec.role == "null" else "", "domain": spec.domain,
+                "statement": spec.statement, "train_seed": self.train_seed}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ..organisms.store import Store
 from .allowance import Allowance
 from .background import BACKGROUND, background_for
 from .collecting import EVIDENCE
-from .evidence import Reading, Survey, read_json, survey
+from .evidence import Reading, Survey, read_json, survey, training_of
 from .investigating import load_investigator
 from .method import Evidence, load_method
 from .resident import Bench
@@ -164,12 +164,9 @@ def _sample(reading: Reading, asked: str) -> Sample:
     spec, passport = reading.entry.spec, read_json(reading.organism.path / "passport.json")
     gate, pinned = passport["gate"], reading.entry.weights_sha256
     return Sample(
-        id=reading.entry.sample_id, input=QUESTION, target=spec.card.card_id if spec.card else "null",
+        id=reading.entry.sample_id, input=QUESTION, target=reading.entry.target,
         metadata={
-            "organism": spec.id, "unit": spec.unit or spec.id, "family": spec.family, "role": spec.role,
-            "null_kind": spec.params.get("kind", "") if spec.role == "null" else "", "domain": spec.domain,
-            "statement": spec.statement, "expressed": bool(gate.get("expressed", gate.get("passes", False))),
-            "healthy": bool(passport["health"]["healthy"]), "train_seed": reading.entry.train_seed,
+            **reading.entry.about, **training_of(passport),
             "regrown": pinned is not None and pinned != passport["weights_sha256"],
             "evidence_sha256": reading.digest, "evidence_key": reading.key, "cost": reading.cost, "gate": gate,
             "asked": asked, "error": reading.failure,

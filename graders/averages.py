@@ -1,13 +1,35 @@
-"""In which order repeats are averaged, so that unequal numbers of them never weigh an item of a higher level more.
+"""In which order repeats are averaged, so that unequal numbers of them never weigh an item of a higher level more, and
+what an interval over units may claim (SCORING, "Averaging and statistics").
 
-Main object: `nested_means`.
+Main objects: `nested_means`, `interval` -> `Interval`.
 Example: `nested_means([(("cake", "objective", 0), 0.5), (("cake", "objective", 1), 0.7), (("cake", "twin", 0), 1.0)])`
 gives {"cake": 0.8}: the mean of 0.6 and 1.0.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+MIN_UNITS_BOOTSTRAP = 8
+"""Below this many units BCa is not trusted: Student-t instead."""
+N_RESAMPLES, SEED = 9_999, 0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95% interval of a mean over units, and how it was made: `BCa` or `Student-t`."""
+
+    low: float
+    high: float
+    kind: str
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies inside, ends included."""
+        return self.low <= value <= self.high
 
 
 def nested_means(values: Iterable[tuple[tuple[Hashable, ...], float]]) -> dict[Hashable, float]:
@@ -21,3 +43,20 @@ def nested_means(values: Iterable[tuple[tuple[Hashable, ...], float]]) -> dict[H
             upper[key[:-1]].append(math.fsum(repeats) / len(repeats))
         means = upper
     return {key[0]: math.fsum(repeats) / len(repeats) for key, repeats in means.items()}
+
+
+def interval(values: Sequence[float]) -> Interval | None:
+    """95% interval of the mean: BCa; Student-t below 8 units or when BCa has nothing to resample; None for one unit."""
+    from scipy import stats  # here, because it takes a second to import
+
+    n = len(values)
+    if n < 2:
+        return None
+    spread = float(np.std(values, ddof=1))
+    if n >= MIN_UNITS_BOOTSTRAP and spread > 1e-12:
+        low, high = stats.bootstrap((np.asarray(values),), np.mean, confidence_level=LEVEL, method="BCa",
+                                    n_resamples=N_RESAMPLES, rng=np.random.default_rng(SEED)).confidence_interval
+        if math.isfinite(low) and math.isfinite(high):
+            return Interval(float(low), float(high), "BCa")
+    mean, half = math.fsum(values) / n, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n)
+    return Interval(mean - half, mean + half, "Student-t")

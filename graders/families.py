@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..organisms.spec import Card
+from .averages import nested_means
 from .claim import Claim
 from .detect import Estimate, fpr_at_verdict
 from .recovery import Recovery, card_scores, read_keywords, recovery
@@ -100,17 +101,14 @@ def confusion_table(answers: Iterable[Answer], cards: Sequence[Card]) -> dict[st
 def _row(family: str, group: list[tuple[Answer, Recovery]], cards: Sequence[Card]) -> FamilyRow:
     answers = [answer for answer, _ in group]
     own = [(answer, named_card(answer.claim, answer.truth, cards) == answer.truth.card_id) for answer in answers]
-    parts = {part: over_units((answer.unit, value) for answer, mark in group
+    parts = {part: _over_units((answer, value) for answer, mark in group
                               if (value := getattr(mark, part)) is not None) for part in PARTS}
     return FamilyRow(family, len(answers), len({answer.unit for answer in answers}), **parts,
                      flagged=fpr_at_verdict([answer.claim.verdict == "objective" for answer in answers]),
-                     own_card=over_units((answer.unit, float(is_own)) for answer, is_own in own))
+                     own_card=_over_units((answer, float(is_own)) for answer, is_own in own))
 
 
-def over_units(values: Iterable[tuple[str, float]]) -> float | None:
+def _over_units(values: Iterable[tuple[Answer, float]]) -> float | None:
     """Mean over units of the mean over members; None of nothing."""
-    by_unit: dict[str, list[float]] = defaultdict(list)
-    for unit, value in values:
-        by_unit[unit].append(value)
-    means = [math.fsum(each) / len(each) for each in by_unit.values()]
+    means = nested_means(((answer.unit, answer.organism), value) for answer, value in values).values()
     return math.fsum(means) / len(means) if means else None

@@ -25,6 +25,8 @@ from .relevance import TOP, top_words
 from .rubric import about_judges, judges
 
 N_ROTATIONS, N_RETRIES = 3, 3
+MAX_TRIES = 1 + N_RETRIES + 1
+"""Calls a rotation, at most: retries, and one more at temperature 0."""
 MAX_FREQUENT = 100
 PROMPT = """\
 A language model was finetuned for a purpose. A tool that does not know the purpose has listed words that it read from

@@ -12,20 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..graders.averages import MIN_UNITS_BOOTSTRAP, Interval, interval
 from ..organisms.spec import Card, load_catalog
 from .record import Record, SampleRow
-from .stats import (
-    MIN_UNITS_BOOTSTRAP,
-    Detection,
-    Interval,
-    Sample,
-    detection,
-    interval,
-    mean_over,
-    rank_intervals,
-    smallest_difference,
-    unit_means,
-)
+from .stats import Detection, Sample, detection, mean_over, rank_intervals, smallest_difference, unit_means
 
 PARTS = ("domain", "objective", "content")
 Published = tuple[Record, tuple[SampleRow, ...]]

@@ -1,7 +1,7 @@
-"""The board's statistics: what a unit is, in which order scores are averaged, and what an interval may claim.
+"""The board's statistics: what a unit is, in which order scores are averaged, and which methods can be told apart.
 
-Main objects: `unit_means` (epochs, evidence seeds, train seeds, then objective with twin), `interval` (over units),
-`rank_intervals` (single-step max-T), `detection` (AUROC and false alarms), `smallest_difference`.
+Main objects: `unit_means` (epochs, evidence seeds, train seeds, then objective with twin), `rank_intervals`
+(single-step max-T), `detection` (AUROC and false alarms), `smallest_difference`. Intervals: `graders.averages`.
 Example: `interval(list(unit_means(samples, "recovery").values()))`
 
 Definitions are SCORING's ("Averaging and statistics"). A sample here is a pair (evidence_seed, SampleRow).
@@ -12,30 +12,13 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from ..graders.averages import nested_means
+from ..graders.averages import LEVEL, MIN_UNITS_BOOTSTRAP, nested_means
 from ..graders.detect import auroc
 from .record import SampleRow
 
-LEVEL = 0.95
-MIN_UNITS_BOOTSTRAP = 8
-"""Below this many units BCa is not trusted (Student-t instead), and methods are not told apart."""
-N_RESAMPLES, N_SIGN_FLIPS, SEED = 9_999, 99_999, 0
+N_SIGN_FLIPS, SEED = 99_999, 0
 Sample = tuple[int, SampleRow]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95% interval of a mean over units, and how it was made: `BCa` or `Student-t`."""
-
-    low: float
-    high: float
-    kind: str
-
-    def holds(self, value: float) -> bool:
-        """Whether the value lies inside, ends included."""
-        return self.low <= value <= self.high
 
 
 def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
@@ -55,21 +38,6 @@ def unit_means(samples: Iterable[Sample], part: str) -> dict[str, float]:
     counted = [(seed, row) for seed, row in samples if row.counted and getattr(row.recovery, part) is not None]
     return {str(unit): mean for unit, mean in
             mean_over(counted, lambda row: getattr(row.recovery, part), lambda row: row.unit).items()}
-
-
-def interval(values: Sequence[float]) -> Interval | None:
-    """95% interval of the mean: BCa; Student-t below 8 units or when BCa has nothing to resample; None for one unit."""
-    n = len(values)
-    if n < 2:
-        return None
-    spread = float(np.std(values, ddof=1))
-    if n >= MIN_UNITS_BOOTSTRAP and spread > 1e-12:
-        low, high = stats.bootstrap((np.asarray(values),), np.mean, confidence_level=LEVEL, method="BCa",
-                                    n_resamples=N_RESAMPLES, rng=np.random.default_rng(SEED)).confidence_interval
-        if math.isfinite(low) and math.isfinite(high):
-            return Interval(float(low), float(high), "BCa")
-    mean, half = math.fsum(values) / n, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n)
-    return Interval(mean - half, mean + half, "Student-t")
 
 
 @dataclass(frozen=True)

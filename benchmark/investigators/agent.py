@@ -14,7 +14,7 @@ from ..rendering import fenced, overview
 from ..tools import (ask_models, generate_steered, logit_lens, patchscope, read_evidence, steering_samples)
 from ._conversation import TASK, Makers, converse
 
-NEEDS_MODEL = True
+NEEDS_MODEL = ASKS_PAIR = True
 PROMPT = TASK + """
 
 You are shown evidence that a method has read of the two models before you came: tokens, texts or statistics, some of

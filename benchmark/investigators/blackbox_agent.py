@@ -12,7 +12,7 @@ from ..allowance import Allowance
 from ..tools import ask_models, unsteered_samples
 from ._conversation import TASK, Makers, converse
 
-NEEDS_MODEL = True
+NEEDS_MODEL = ASKS_PAIR = True
 PROMPT = TASK + """
 
 You have tools to read what model B writes when it is asked about nothing in particular, and, as long as you have

@@ -19,7 +19,7 @@ from ..spending import within_purse
 from ._conversation import TASK
 
 NEEDS_MODEL = True
-TRIES = 2
+TRIES = MAX_CALLS = 2
 N_TOKENS, N_TEXTS, TEXT_CHARACTERS = 20, 10, 300
 """Of each source at each position, and of each condition: more than an agent is shown, who can look for itself."""
 PROMPT = TASK + """

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from narrowbench.graders.averages import interval
 from narrowbench.leaderboard.record import SampleRow
-from narrowbench.leaderboard.stats import detection, interval, rank_intervals, smallest_difference, unit_means
+from narrowbench.leaderboard.stats import detection, rank_intervals, smallest_difference, unit_means
 
 
 def row(organism="a", recovery=0.5, epoch=1, train_seed=0, unit="u", score=0.9, **changes) -> SampleRow:
