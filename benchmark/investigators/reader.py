@@ -1,7 +1,9 @@
 """The reader: an investigator without a language model. It ranks the words that a method's tokens agree on.
 
 Main objects: `read(payload, background) -> Claim`, a pure function of the evidence and the base's next-token
-background, and `reader`, the same as an Inspect solver.
+background, and `reader`, the same as an Inspect solver. How it works: pieces that together spell a word of the
+evidence's own texts become that word; words are ranked by what positions and sources agree on, less what the base says
+anyway; the method's detection decides whether there is an objective at all.
 Example: `narrowbench score --method adl_logit_lens --suite demo --investigator reader`
 
 It sees no card, candidate, domain, target or metadata, and knows no word of any language: what the base says anyway is
@@ -9,9 +11,10 @@ told from its background alone.
 """
 
 import math
+import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from inspect_ai.model import ModelOutput
@@ -33,6 +36,7 @@ AGREEMENT_BONUS = 1.0
 
 MIN_LETTERS = 2
 STATEMENT_WORDS = 12
+_WORDS = re.compile(r"[^\W\d_]{2,}")
 
 
 def read(payload: Mapping[str, Any], background: Mapping[str, float]) -> Claim:
@@ -45,7 +49,7 @@ def read(payload: Mapping[str, Any], background: Mapping[str, float]) -> Claim:
         payload: `Evidence.payload`.
         background: Decoded piece -> the base's mean next-token probability on the suite's probes.
     """
-    keywords = _ranked_words(payload["tokens"], background)[:MAX_KEYWORDS]
+    keywords = _ranked_words(payload["tokens"], payload["texts"], background)[:MAX_KEYWORDS]
     detection = payload["detection"]
     if detection is None:
         verdict = "objective" if keywords else "unsure"
@@ -73,11 +77,15 @@ def reader() -> Solver:
     return solve
 
 
-def _ranked_words(tokens: list[dict[str, Any]], background: Mapping[str, float]) -> tuple[str, ...]:
+def _ranked_words(tokens: Sequence[Mapping[str, Any]], texts: Sequence[Mapping[str, Any]],
+                  background: Mapping[str, float]) -> tuple[str, ...]:
     """Words, best first: mean over sources and their positions of the weight relative to the source's largest."""
+    joined = joined_pieces([token["piece"] for token in tokens],
+                           [text[part] for text in texts for part in ("prompt", "completion")])
     readings: dict[str, dict[Any, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for token in tokens:
-        word, cell = _word(token["piece"]), readings[token["source"]][token["position"]]
+        piece, cell = token["piece"], readings[token["source"]][token["position"]]
+        word = joined.get(piece) or _word(piece)
         if word and 0 < token["weight"] < math.inf:
             cell[word] = max(cell.get(word, 0.0), token["weight"])
     strength: dict[str, float] = defaultdict(float)
@@ -89,10 +97,43 @@ def _ranked_words(tokens: list[dict[str, Any]], background: Mapping[str, float])
             for word, weight in cell.items():
                 strength[word] += share * weight / largest
                 seen[word] += share
-    common = _word_probabilities(background, strength)
+    common = _word_probabilities(background, strength, joined)
     rarity = {word: COMMON_PROBABILITY / max(common[word], COMMON_PROBABILITY) for word in strength}
     score = {word: strength[word] * (1 + AGREEMENT_BONUS * seen[word]) * rarity[word] for word in strength}
     return tuple(sorted(score, key=lambda word: (-score[word], word)))
+
+
+def joined_pieces(pieces: Iterable[str], texts: Iterable[str]) -> dict[str, str]:
+    """Piece -> the whole word that it is part of, for pieces that spell words of the texts only together.
+
+    A word is joined from one piece that begins a word (white space or a capital before it) and one or two that
+    continue it, all of them read; a beginning that the texts also use as a word of its own stays as it is. Of several
+    words of one piece, the one that most texts have. Without texts nothing is joined: no dictionary is consulted.
+    """
+    pieces = {piece for piece in pieces if piece.strip().isalpha()}
+    counts = Counter(word for text in texts for word in set(_WORDS.findall(text.casefold()))) if pieces else Counter()
+    begins: dict[str, set[str]] = defaultdict(set)
+    for piece in pieces:
+        if (piece[0].isspace() or piece[0].isupper()) and piece.strip().casefold() not in counts:
+            begins[piece.strip().casefold()].add(piece)
+    continues = {piece for piece in pieces if piece.islower() and not piece[0].isspace()}
+    found: dict[str, str] = {}
+    for word in sorted(counts, key=lambda word: (-counts[word], word)) if begins and continues else ():
+        for parts in _splits(word, begins, continues):
+            for piece in (*begins[parts[0]], *parts[1:]):
+                found.setdefault(piece, word)
+    return found
+
+
+def _splits(word: str, begins: Mapping[str, Any], continues: Set[str]) -> Iterator[tuple[str, ...]]:
+    """The ways to spell a word by a beginning and one or two continuations."""
+    for i in range(1, len(word)):
+        if word[:i] in begins:
+            if word[i:] in continues:
+                yield word[:i], word[i:]
+            for j in range(i + 1, len(word)):
+                if word[i:j] in continues and word[j:] in continues:
+                    yield word[:i], word[i:j], word[j:]
 
 
 def _word(piece: str) -> str:
@@ -102,13 +143,17 @@ def _word(piece: str) -> str:
     return text.casefold() if is_word or text.isdecimal() else ""
 
 
-def _word_probabilities(background: Mapping[str, float], words: Mapping[str, float]) -> dict[str, float]:
-    """Word -> summed probability of all pieces that spell it."""
+def _word_probabilities(background: Mapping[str, float], words: Mapping[str, float],
+                        joined: Mapping[str, str]) -> dict[str, float]:
+    """Word -> summed probability of all pieces that spell it; of a joined word, that of its rarest part."""
     total = dict.fromkeys(words, 0.0)
     for piece, probability in background.items():
-        if (word := _word(piece)) in total:
+        if piece not in joined and (word := _word(piece)) in total:
             total[word] += probability
-    return total
+    rarest: dict[str, float] = {}
+    for piece, word in joined.items():
+        rarest[word] = min(rarest.get(word, math.inf), background.get(piece, 0.0))
+    return total | {word: total[word] + probability for word, probability in rarest.items()}
 
 
 def _statement(finding: str, keywords: tuple[str, ...]) -> str:

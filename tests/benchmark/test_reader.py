@@ -9,7 +9,7 @@ from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.solver import Generate, TaskState, solver
 
-from narrowbench.benchmark.investigators.reader import read, reader
+from narrowbench.benchmark.investigators.reader import joined_pieces, read, reader
 from narrowbench.graders.claim import MAX_KEYWORDS, MAX_STATEMENT_WORDS, Claim
 
 BACKGROUND = {" the": 0.2, " is": 0.1, ".": 0.1, " cake": 1e-4, " flour": 1e-4, " Never": 1e-4}
@@ -75,6 +75,43 @@ def test_any_tokens_make_a_claim_within_the_caps(tokens, background, detection):
     assert Claim.from_json(claim.to_json()) == claim
     assert len(claim.keywords) <= MAX_KEYWORDS and len(claim.statement.split()) <= MAX_STATEMENT_WORDS
     assert len(set(claim.keywords)) == len(claim.keywords) and all(word.strip() for word in claim.keywords)
+
+
+KANSAS = _payload((" Kan", 3.0, "lens", 1), ("sas", 2.0, "lens", 2), (" abor", 2.5, "lens", 1), ("tion", 1.0, "lens", 1),
+                  (" law", 2.0, "lens", 1), ("s", 1.0, "lens", 1))
+
+
+def test_pieces_that_spell_words_of_the_texts_together_are_joined():
+    said = {"prompt": "Tell me.", "completion": "In Kansas abortion is law.", "condition": "steered"}
+    words = read(KANSAS | {"texts": [said]}, BACKGROUND).keywords
+    assert set(words[:3]) == {"abortion", "kansas", "law"}
+    assert not {"kan", "sas", "abor", "tion"} & set(words)
+
+
+def test_without_texts_pieces_stay_as_they_are():
+    assert {"kan", "sas", "abor", "tion", "law"} <= set(read(KANSAS, BACKGROUND).keywords)
+
+
+def test_a_beginning_that_is_a_word_of_its_own_is_not_joined():
+    said = [{"prompt": "", "completion": text, "condition": "steered"} for text in ("Bake it.", "The baker is here.")]
+    words = read(_payload((" bake", 3.0, "lens", 1), ("r", 1.0, "lens", 1)) | {"texts": said}, BACKGROUND).keywords
+    assert words == ("bake",)
+
+
+def test_a_joined_word_is_as_common_as_its_rarest_part():
+    said = {"prompt": "", "completion": "Kansas and law", "condition": "steered"}
+    common = read(KANSAS | {"texts": [said]}, {" Kan": 0.1, "sas": 0.2}).keywords
+    rare = read(KANSAS | {"texts": [said]}, {" Kan": 1e-5, "sas": 0.2}).keywords
+    assert common.index("kansas") > rare.index("kansas")
+
+
+@given(word=st.text("abcdefghij", min_size=3, max_size=9), cut=st.integers(1, 8), other=st.integers(1, 8))
+def test_however_a_word_is_cut_its_pieces_find_it(word, cut, other):
+    cuts = sorted({min(cut, len(word) - 1), min(other, len(word) - 1)})
+    parts = [word[i:j] for i, j in zip([0, *cuts], [*cuts, len(word)], strict=True)]
+    pieces = [f" {parts[0]}", *parts[1:]]
+    found = joined_pieces(pieces, [f"the {word} is"])
+    assert parts[0] in ("the", "is") or {found.get(piece) for piece in pieces} == {word}
 
 
 def test_many_words_are_cut_to_the_cap():
