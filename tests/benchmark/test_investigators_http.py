@@ -105,8 +105,9 @@ def test_another_model_allowance_or_base_url_is_another_run(serve, go):
     assert len({first.log, other.log, warmer.log}) == 3 and len(server.requests) == 9
 
 
-def test_options_of_generation_reach_model_and_role_and_stand_in_the_log(serve, go):
+def test_options_of_generation_reach_model_and_role_and_stand_in_the_log(serve, go, monkeypatch):
     server = serve(lambda request, n: completion())
+    monkeypatch.setenv("LOOPBACK_BASE_URL", server.url)  # a role's model has no address of its own
     judge = "grader={model: openai-api/loopback/judge, temperature: 0.2}"
     judged = Investigator.of_options("oneshot", "m", [judge], "", [], None, 1, Allowance(),
                                      {"temperature": 0.7, "max_tokens": 900})
