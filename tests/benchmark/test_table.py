@@ -34,7 +34,7 @@ def test_an_organism_is_one_line_with_the_verdicts_of_all_its_epochs():
     [cake] = [line for line in lines if line.startswith(" cake ")]
     assert cake.split() == ["cake", "sdf", "objective", "1", "objective,", "1", "unsure", "2.50", "0.50", "0.50", "-",
                             "0.50"]
-    assert [line.split()[:2] for line in lines if "word" in line][0] == ["cake", "word1"]
+    assert [line.split()[:2] for line in lines if "word1" in line][0] == ["cake", "word1"]
     assert "means over epochs" in " ".join(lines) and "mean of 2 units" in " ".join(lines)
     out = StringIO()
     Console(file=out, width=120).print(score_table("told", [one for one in ROWS if one.epoch == 1]))
