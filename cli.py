@@ -7,7 +7,6 @@ Example: `narrowbench demo`; `narrowbench score --method adl_logit_lens --suite 
 import json
 import os
 import sys
-import time
 import warnings
 from dataclasses import asdict
 from enum import StrEnum
@@ -16,11 +15,8 @@ from typing import Annotated
 
 import typer
 
-from . import cli_grade, cli_own, cli_studies
-from .cli_shared import (
-    AsJson, Device, DryRun, Home, Interactions, InvestigatorName, MaxSamples, MaxUsd, ModelArgs, ModelBaseUrl,
-    ModelName, ModelRoles, Prices, Quiet, Seconds, Seed, SuiteName, Tokens, Turns, Usd, Workers, investigator_of, note,
-    purse_of, show, show_rows, show_tables, store_at)
+from . import cli_grade, cli_own, cli_score, cli_studies
+from .cli_shared import AsJson, DryRun, Home, Quiet, Seed, Workers, note, show, show_rows, show_tables, store_at
 from .organisms.errors import NarrowbenchError
 
 app = typer.Typer(
@@ -41,6 +37,7 @@ class Listed(StrEnum):
     topics = "topics"
     investigators = "investigators"
     recipes = "recipes"
+    presets = "presets"
 
 
 @app.command()
@@ -114,73 +111,7 @@ def _train_suite(suite: str, regrow: bool, workers: int, store, dry_run: bool, a
                   f"{'healthy' if one.healthy else 'not healthy'} (gate {one.gate:.2f}, base {one.base:.2f})", "yellow")
 
 
-@app.command()
-def score(method: Annotated[list[str], typer.Option("--method", "-m", help="Name, path/file.py:Class or pkg.mod:Class; "
-                                                    "repeatable; `all` = all that are built in.")],
-          suite: SuiteName = "demo",
-          investigator: InvestigatorName = "reader", model: ModelName = "", model_role: ModelRoles = [],
-          model_base_url: ModelBaseUrl = "", model_arg: ModelArgs = [], interactions: Interactions = 5,
-          turns: Turns = 30, tokens: Tokens = 200_000, usd: Usd = None, prices: Prices = None,
-          seconds: Seconds = None, max_samples: MaxSamples = 8, max_usd: MaxUsd = None,
-          log_dir: Annotated[Path, typer.Option("--log-dir", help="Folder of the Inspect logs.")] = Path("logs"),
-          workers: Workers = 0, device: Device = "cpu", seed: Seed = 0, home: Home = None, dry_run: DryRun = False,
-          as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Score diffing methods on a suite; prints a table (of several methods: a summary) and the paths of the logs."""
-    from .benchmark import run, table
-    from .benchmark.method import methods
-
-    who = investigator_of(investigator, model, model_role, model_base_url, model_arg, prices, max_samples,
-                          interactions=interactions, turns=turns, tokens=tokens, usd=usd, seconds=seconds)
-    names = list(dict.fromkeys(name for given in method for name in (methods() if given == "all" else [given])))
-    purse = purse_of(max_usd, who)
-    if dry_run:
-        return _dry_score(names, suite, who, seed, store_at(home), device, log_dir, as_json)
-    results = []
-    started_s = time.monotonic()
-    for result in run.score_all(names, suite, who, seed, store_at(home), log_dir, device,
-                                progress=not quiet, workers=workers or None, purse=purse):
-        results.append(result)
-        if len(names) > 1 and not quiet:
-            took_s = time.monotonic() - started_s
-            note(f"{result.method}: {'reused' if result.reused else 'scored'} in {took_s:.0f} s", "")
-        started_s = time.monotonic()
-    if as_json:
-        return show([result.to_dict() for result in results] if len(results) > 1 else results[0].to_dict(), True)
-    if len(results) > 1:
-        show_tables([table.summary_table(results)])
-    else:
-        show_tables([table.score_table(f"{one.method} on {one.suite}, read by {one.investigator}", list(one.rows))
-                     for one in results])
-    for line in dict.fromkeys(line for result in results for line in result.warnings):
-        note(f"log {line}", "yellow")
-    for result in results:
-        for line in result.failures:
-            note(f"failed {result.method}: {line} (scored as nothing recovered; the next run tries again)", "red")
-        if line := result.tally.line():
-            note(f"{result.method}{', when it was run' if result.reused else ''}: {line}", "")
-        typer.echo(f"log{' (reused)' if result.reused else ''}: {result.log}")
-
-
-def _dry_score(names: list[str], suite: str, who, seed: int, store, device: str, log_dir: Path, as_json: bool) -> None:
-    from .benchmark import estimate, run, table
-
-    told = []
-    for name in names:
-        plan = {"method": name, "suite": suite, "organisms": run.plan(name, suite, seed, store, device),
-                "device": estimate.device_time(name, suite, seed, store, device), "models": []}
-        if not isinstance(who, str):
-            plan["models"] = [row.to_dict() for row in estimate.forecast_score(
-                name, suite, who.checked(), seed, store, device, log_dir)]
-        told.append(plan)
-    if as_json:
-        return show(told if len(told) > 1 else told[0], True)
-    for plan in told:
-        title = f"{plan['method']} on {suite}: a dry run"
-        show_tables([table.plan_table(title, plan["organisms"])])
-        typer.echo(estimate.device_line(plan["device"]))
-        if plan["models"]:
-            show_tables([estimate.forecast_table("Language models", [estimate.Forecast(**row)
-                                                                     for row in plan["models"]])])
+app.registered_commands += cli_score.app.registered_commands
 
 
 @app.command()
@@ -253,7 +184,7 @@ def push(organism: Annotated[str, typer.Argument(help="A catalogue id, or the pa
 
 @app.command(name="list")
 def list_(what: Annotated[Listed, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
-    """List the organisms, methods, suites, investigators or topics that commands accept."""
+    """List the organisms, methods, suites, investigators, presets or topics that commands accept."""
     from .benchmark.catalogue import LISTS
 
     rows = LISTS[what]()

@@ -53,10 +53,11 @@ def grade(logs: Annotated[list[Path] | None, typer.Argument(help="Logs of `narro
         told = [result.to_dict() for result in results]
         return show(told if len(told) > 1 else told[0], True)
     for result in results:
-        _show(result)
+        show_graded(result)
 
 
-def _show(result) -> None:
+def show_graded(result) -> None:
+    """Tables and notes of one graded source."""
     from .benchmark.grade_table import notes, tables
 
     show_tables(tables(result.report))

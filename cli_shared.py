@@ -24,8 +24,14 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder of tables and fi
 InvestigatorName = Annotated[str, typer.Option("--investigator", "--solver", help="Who reads the evidence: reader, "
                                                "oneshot, agent or blackbox_agent.")]
 ModelName = Annotated[str, typer.Option("--model", help="The model that investigates, as Inspect names it.")]
-ModelRoles = Annotated[list[str], typer.Option("--model-role", help="ROLE=MODEL, e.g. grader=openai/...; repeatable, a "
-                                                                    "role given twice is a panel.")]
+ModelRoles = Annotated[list[str], typer.Option("--model-role", help="ROLE=MODEL, or 'ROLE={model: MODEL, temperature: "
+                                               "0.7}'; repeatable, a role given twice is a panel.")]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0, help="Of the model that investigates "
+                                                   "(default: its provider's).")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Of one of its answers (default: its "
+                                                                           "provider's).")]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="How often each organism is investigated.")]
+Settings = Annotated[list[str], typer.Option("--set", help="KEY=VALUE of a method's setting; repeatable.")]
 ModelBaseUrl = Annotated[str, typer.Option("--model-base-url", help="Address of its API, if not the usual one.")]
 ModelArgs = Annotated[list[str], typer.Option("-M", help="KEY=VALUE for the model's provider; repeatable.")]
 Interactions = Annotated[int, typer.Option("--interactions", min=0, help="Prompts to both models, or steered samples, "
@@ -47,18 +53,6 @@ def store_at(home: Path | None):
     from .organisms.store import Store
 
     return Store(home)
-
-
-def investigator_of(name: str, model: str, roles: list[str], base_url: str, model_args: list[str], prices: Path | None,
-                    max_samples: int, **allowance: float | None):
-    """Who reads evidence: a name while no model is asked, else with the models and what they may use."""
-    if not (model or roles or base_url or model_args):
-        return name
-    from .benchmark.allowance import Allowance
-    from .benchmark.investigating import Investigator
-
-    return Investigator.of_options(name, model, roles, base_url, model_args, prices, max_samples,
-                                   Allowance(**allowance))
 
 
 def purse_of(max_usd: float | None, who):

@@ -60,9 +60,18 @@ def methods() -> list[dict[str, object]]:
              "access": ", ".join(sorted(one.access))} for one in found]
 
 
+def presets() -> list[dict[str, object]]:
+    """Settings that belong together, for `narrowbench score --preset`."""
+    from .preset import load_preset, presets as names
+
+    return [{"preset": one.name, "method": one.method, "investigator": one.investigator, "epochs": one.epochs,
+             "graders": ", ".join(run.grader for run in one.graders), "roles to name": ", ".join(one.roles),
+             "about": one.about} for one in map(load_preset, names())]
+
+
 LISTS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "organisms": organisms, "methods": methods, "suites": exams, "topics": topics, "investigators": investigators,
-    "recipes": recipes}
+    "recipes": recipes, "presets": presets}
 
 
 def lint_catalog() -> list[Finding]:

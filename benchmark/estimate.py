@@ -14,14 +14,18 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..graders.word_judge import MAX_TRIES
 from ..organisms.store import Store
 from .evidence import Survey, survey
+from .grade_task import JUDGES
 from .investigating import Investigator, load_investigator
-from .method import load_method
+from .settings import configured
 from .suite import load_suite
+
+if TYPE_CHECKING:
+    from .order import Order
 
 MILLION = 1_000_000
 CHARACTERS_PER_TOKEN = 4
@@ -38,7 +42,7 @@ class Forecast:
     role: str
     model: str
     samples: int
-    """That are still to be done."""
+    """That are still to be done: organisms, each as often as it has epochs."""
     calls: float | None
     """At most."""
     tokens: float | None
@@ -57,15 +61,15 @@ class Forecast:
         return asdict(self)
 
 
-def forecast_score(method: str, suite: str, who: Investigator, seed: int, store: Store, device: str,
-                   log_dir: Path) -> list[Forecast]:
-    """What `narrowbench score` of one method would ask of models."""
+def forecast_score(method: str, suite: str, who: Investigator, seed: int, store: Store, device: str, log_dir: Path,
+                   settings: Mapping[str, Any] | None = None) -> list[Forecast]:
+    """What `narrowbench score` of one method would ask of models; each epoch of an organism is a sample."""
     if not who.models():
         return []
-    found, source_sha256 = load_method(method)
+    found, source_sha256 = configured(method, settings)
     have = survey(load_suite(suite), found, source_sha256, seed, store, device=device)
-    total = len(have.cells)
-    done = _done(method, suite, who, seed, store, device, log_dir, have)
+    total = len(have.cells) * who.epochs
+    done = _done(method, suite, who, seed, store, device, log_dir, have, settings or {})
     rows = []
     if who.model:
         rows.append(_investigating(who, total - done, log_dir,
@@ -73,6 +77,15 @@ def forecast_score(method: str, suite: str, who: Investigator, seed: int, store:
     rows += [Forecast(role, model, 0, 0, 0, 0.0, note="asked by `narrowbench grade`, not here")
              for role, models in who.roles.items() for model in models]
     return rows
+
+
+def forecast_later(order: "Order") -> list[Forecast]:
+    """Models of a preset that are asked before or after the investigations; how much, nobody knows before those."""
+    rows = [Forecast(role, model, 0, None, None, None, note="asked by the method while it collects; outside --max-usd")
+            for role, model in order.helpers.items()]
+    judged = [one.grader for one in order.graders if one.grader in JUDGES]
+    return rows + [Forecast(f"grader ({name})", model, 0, None, None, None, note="grades the log afterwards")
+                   for name in judged for model in order.judges.roles.get("grader", ())]
 
 
 def _investigating(who: Investigator, samples: int, log_dir: Path, note: str) -> Forecast:
@@ -124,9 +137,10 @@ def forecast_grade(prompts: Mapping[str, Sequence[int]], who: Investigator, note
     return rows
 
 
-def device_time(method: str, suite: str, seed: int, store: Store, device: str) -> dict[str, Any]:
+def device_time(method: str, suite: str, seed: int, store: Store, device: str,
+                settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Seconds that training and collecting would take, each None while the store has nothing to judge by."""
-    found, source_sha256 = load_method(method)
+    found, source_sha256 = configured(method, settings)
     cells = survey(load_suite(suite), found, source_sha256, seed, store, device=device).cells
     trainings, readings = sum(cell.organism is None for cell in cells), sum(cell.evidence is None for cell in cells)
     spent = [cell.cost["seconds"] for cell in cells if cell.evidence is not None and "seconds" in cell.cost]
@@ -142,23 +156,20 @@ def _times(n: int, each: Sequence[float]) -> float | None:
 
 
 def _done(method: str, suite: str, who: Investigator, seed: int, store: Store, device: str, log_dir: Path,
-          have: Survey) -> int:
+          have: Survey, settings: Mapping[str, Any]) -> int:
     """Samples of this exam that a log in the folder has already; 0 while evidence is still to be collected."""
     if have.background is None or not all(cell.ready for cell in have.cells):
         return 0
     from inspect_ai.log import read_eval_log
 
-    from ..organisms.spec import digest_of
     from .logs import find_log, find_unfinished
-    from .run import home_of
-    from .task import recover
+    from .run import exam_of, home_of
 
     with home_of(store):
-        task = recover(suite, method, who.name, seed, digest_of([cell.digest for cell in have.cells]), device,
-                       asdict(who.allowance), who.told() or None, who.options())
+        task = exam_of(method, suite, who, seed, have, device, settings)
     inputs = task.metadata["narrowbench"]["inputs_sha256"]
     if find_log(log_dir, inputs, {str(sample.id) for sample in task.dataset})[0] is not None:
-        return len(have.cells)
+        return len(have.cells) * who.epochs
     begun = find_unfinished(log_dir, inputs)
     return sum(sample.error is None for sample in read_eval_log(str(begun)).samples or []) if begun else 0
 
@@ -203,8 +214,8 @@ def forecast_table(title: str, rows: Iterable[Forecast]):
             "" if row.expected_usd is None else f"{row.expected_usd:.4f} dollars",
             f"{row.expected_device_s:,.0f} s of the device" if row.expected_device_s else ""]
         table.add_row(row.role, row.model, str(row.samples), _whole(row.calls), _whole(row.tokens),
-                      "unknown" if row.usd is None else f"{row.usd:.4f}", ", ".join(filter(None, expected)) or "unknown"
-                      if row.samples else "0", row.note)
+                      "unknown" if row.usd is None else f"{row.usd:.4f}", ", ".join(filter(None, expected)) or (
+                          "unknown" if row.samples or row.calls is None else "0"), row.note)
     return table
 
 

@@ -65,7 +65,9 @@ def _unfinished(log: "EvalLog", log_dir: Path, command: str) -> str:
     """What went wrong with a run, sample by sample, and what to do."""
     from .outcomes import reason, tally
 
-    failed = [f"{sample.id}: {reason(sample.error)}" for sample in log.samples or [] if sample.error]
+    several = (log.eval.config.epochs or 1) > 1
+    failed = [f"{sample.id}{f' epoch {sample.epoch}' if several else ''}: {reason(sample.error)}"
+              for sample in log.samples or [] if sample.error]
     why = log.error.message if log.error else "some samples failed" if failed else "it was cancelled"
     done = sum(sample.error is None for sample in log.samples or [])
     told = f" {done} samples are done and kept, {len(failed)} failed: {'; '.join(failed)}." if failed else ""

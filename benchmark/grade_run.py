@@ -26,7 +26,7 @@ from ..graders.word_judge import PROMPT as WORDS_PROMPT
 from ..organisms.errors import DamagedArtefactError, InvestigationError, NotFoundError, RecordError
 from .evaluating import evaluate
 from .grade_table import Report, report
-from .grade_task import JUDGES, check_graders, grade
+from .grade_task import JUDGES, check_graders, grade, graded_epochs
 from .handed_in import GRADE_KEY, HandedIn, read_handed_in
 from .investigating import Investigator
 from .logs import UNREADABLE, read_whole
@@ -76,7 +76,8 @@ def grade_again(source: Path, graders: Sequence[str], suite: str = "", who: Inve
     handed, names = ready(source, graders, suite, who)
     task = grade(str(handed.path), names, suite, handed.sha256, embedder, who.told() or None)
     done, begun = find_graded(log_dir, task.metadata[GRADE_KEY]["inputs_sha256"])
-    log = done or evaluate(task, who, log_dir, begun, purse, command(source, names, suite, who, log_dir))
+    log = done or evaluate(task, who, log_dir, begun, purse, command(source, names, suite, who, log_dir,
+                                                                           embedder))
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,9 @@ def ready(source: Path, graders: Sequence[str], suite: str, who: Investigator) -
 def judge_prompts(handed: HandedIn, graders: Sequence[str]) -> dict[str, list[int]]:
     """Grader -> characters of each prompt that it shows to each judge; of words, each list in three rotations."""
     about = {str(sample.id): sample.metadata for sample in handed.samples}
-    known = [(key, claim) for key, claim in handed.claims.items() if about[key[0]]["role"] != "null"]
+    epochs = graded_epochs(graders, handed)
+    known = [(key, claim) for key, claim in handed.claims.items() if about[key[0]]["role"] != "null"
+             and key[1] <= epochs]
     found: dict[str, list[int]] = {}
     if "hypothesis_grade" in graders:
         found["hypothesis_grade"] = [
@@ -121,11 +124,14 @@ def judge_prompts(handed: HandedIn, graders: Sequence[str]) -> dict[str, list[in
     return found
 
 
-def command(source: Path, graders: Sequence[str], suite: str, who: Investigator, log_dir: Path) -> str:
+def command(source: Path, graders: Sequence[str], suite: str, who: Investigator, log_dir: Path,
+            embedder: str = TFIDF) -> str:
     """The command that grades so, and that finishes what is missing."""
     kind = [str(source)] if source.suffix == ".eval" else ["--claims", str(source)]
-    words = [*kind, *(word for name in graders for word in ("--grader", name)), *(["--suite", suite] if suite else [])]
-    return f"narrowbench grade {shlex.join(words)}{who.options()} --log-dir {shlex.quote(str(log_dir))}"
+    words = [*kind, *(word for name in graders for word in ("--grader", name)), *(["--suite", suite] if suite else []),
+             *(["--embedder", embedder] if embedder != TFIDF else [])]
+    return (f"narrowbench grade {shlex.join(words)}{who.options(shown=True)} "
+            f"--log-dir {shlex.quote(str(log_dir))}")
 
 
 def find_graded(log_dir: Path, inputs_sha256: str) -> tuple[EvalLog | None, Path | None]:

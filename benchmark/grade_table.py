@@ -54,7 +54,7 @@ class Report:
 
     means: tuple[MeanRow, ...]
     detection: dict[str, Estimate] = field(default_factory=dict)
-    """`auroc`, `fpr_at_verdict` and `fpr_at_tpr`, against trained nulls."""
+    """`auroc`, `fpr_at_verdict` and `fpr_at_tpr`, against trained nulls. First epoch and train seed only."""
     identification: dict[str, Identification] = field(default_factory=dict)
     """By `all`, `within family` and family. First epoch and train seed only."""
     confusion: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def grade(source: str, graders: str | list[str] = "recovery", suite: str = "", s
         raise DamagedArtefactError(f"{source}: it has changed since grading began. Grade it anew.")
     check_graders(names, handed)
     return Task(
-        dataset=MemoryDataset(list(handed.samples), name=handed.path.name), epochs=handed.epochs,
+        dataset=MemoryDataset(list(handed.samples), name=handed.path.name), epochs=graded_epochs(names, handed),
         solver=hand_in_again(source, suite, any(name in OF_EVIDENCE for name in names)),
         scorer=[_scorer(name, handed.suite, embedder) for name in names], version=SCHEMA,
         metadata={GRADE_KEY: _about(handed, names, embedder, judges or {})})
@@ -79,6 +79,11 @@ def hand_in_again(source: str, suite: str = "", evidence: bool = False) -> Solve
         return state
 
     return solve
+
+
+def graded_epochs(names: Sequence[str], handed: HandedIn) -> int:
+    """How many epochs are graded: evidence is the same in all of them, so that graders of it alone look once."""
+    return 1 if all(name in OF_EVIDENCE for name in names) else handed.epochs
 
 
 def check_graders(names: Sequence[str], handed: HandedIn) -> None:

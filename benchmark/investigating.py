@@ -11,6 +11,7 @@ import importlib
 import inspect
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,10 +22,13 @@ import yaml
 from ..organisms.code import code_sha256
 from ..organisms.errors import InvestigationError, NotFoundError
 from .allowance import Allowance
+from .model_roles import generation, parse_roles, role_words
 
 FOLDER = Path(__file__).parent / "investigators"
 _SECRET = re.compile("key|secret|password|credential", re.IGNORECASE)
 COSTS = ("input", "output", "input_cache_read", "input_cache_write")
+GENERATION = {"temperature": "--temperature", "max_tokens": "--max-tokens"}
+"""Options of generation that have an option of the command line; a role's stand in its `--model-role`."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,9 @@ class Investigator:
         max_samples: Investigations that run at once.
         retries: How often a call that fails is tried again.
         call_s: After so many seconds a call counts as failed.
+        role_config: Role -> options of generation of each of its models, in their order; left out = none.
+        epochs: How often each organism is investigated.
+        prices_file: Where prices were read from, as the user wrote it.
     """
 
     name: str = "reader"
@@ -97,41 +104,50 @@ class Investigator:
     max_samples: int = 8
     retries: int = 5
     call_s: int = 300
+    role_config: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
+    epochs: int = 1
+    prices_file: str = ""
 
     @classmethod
     def of_options(cls, name: str, model: str, roles: Sequence[str], base_url: str, model_args: Sequence[str],
-                   prices: Path | None, max_samples: int, allowance: Allowance) -> "Investigator":
+                   prices: Path | None, max_samples: int, allowance: Allowance, config: Mapping[str, Any] | None = None,
+                   epochs: int = 1) -> "Investigator":
         """From the words of a command line.
 
         Args:
-            roles: ROLE=MODEL each; a role that comes twice is a panel.
+            roles: As `model_roles.parse_roles` takes them.
             model_args: KEY=VALUE each, the value as YAML reads it.
             prices: A YAML or JSON file: model -> {input, output}, in dollars for a million tokens.
+            config: Options of generation of the model that investigates; None = the provider's own.
 
         Raises:
-            InvestigationError: a word without `=`, or a price that is no number.
+            InvestigationError: a word of another form, or a price that is no number.
         """
-        panels: dict[str, tuple[str, ...]] = {}
-        for role, judge in (_split(word, "--model-role ROLE=MODEL") for word in roles):
-            panels[role] = (*panels.get(role, ()), judge)
+        panels = parse_roles(roles)
         arguments = {key: yaml.safe_load(value) for key, value in (_split(word, "-M KEY=VALUE") for word in model_args)}
-        return cls(name, model, panels, base_url, arguments, allowance=allowance, max_samples=max_samples,
-                   prices=read_prices(prices) if prices else {})
+        return cls(name, model, panels.models, base_url, arguments, allowance=allowance, max_samples=max_samples,
+                   config=generation(config, "the investigator's model") if config else {}, epochs=epochs,
+                   role_config=panels.generation, prices=read_prices(prices) if prices else {},
+                   prices_file=str(prices or ""))
 
     def checked(self) -> "Investigator":
         """Itself, if it can run.
 
         Raises:
             NotFoundError: no such investigator. InvestigationError: a model is missing, or given where none is asked;
-                a limit of dollars without a price.
+                a limit of dollars without a price; repeats of what never differs.
         """
         needs_model = load_investigator(self.name).needs_model
+        check_epochs(self.name, needs_model, self.epochs)
         if needs_model and not self.model:
             raise InvestigationError(f"investigator {self.name!r} asks a language model, and none was given. Add "
                                      "`--model PROVIDER/NAME`, or use `--investigator reader`, which needs none.")
         if self.model and not needs_model:
             raise InvestigationError(f"investigator {self.name!r} asks no language model, so `--model {self.model}` "
                                      "would do nothing. Leave it out, or use `--investigator oneshot` or `agent`.")
+        if self.config and not needs_model:
+            raise InvestigationError(f"investigator {self.name!r} asks no language model, so {', '.join(self.config)} "
+                                     "would do nothing. Leave `--temperature` and `--max-tokens` out.")
         if self.allowance.usd is not None and self.model not in self.prices:
             raise InvestigationError(f"a limit of {self.allowance.usd} dollars needs the price of {self.model}. Add it "
                                      "to the file given with `--prices`, in dollars for a million tokens.")
@@ -149,24 +165,41 @@ class Investigator:
         """
         if not self.model and not self.roles:
             return {}
-        return {"model": self.model, "roles": {role: list(models) for role, models in self.roles.items()},
+        told = {"model": self.model, "roles": {role: list(models) for role, models in self.roles.items()},
                 "address": self.base_url, "provider": self._open_args, "generation": dict(self.config)}
+        if any(self._role_options(role) != [{}] * len(models) for role, models in self.roles.items()):
+            told["role_generation"] = {role: self._role_options(role) for role in self.roles}
+        return told
+
+    def _role_options(self, role: str) -> list[dict[str, Any]]:
+        """Of each model of a role."""
+        given = [dict(each) for each in self.role_config.get(role, ())]
+        return given + [{}] * (len(self.roles[role]) - len(given))
 
     @property
     def _open_args(self) -> dict[str, Any]:
         """The arguments that may stand in a log that is published."""
         return {key: value for key, value in self.model_args.items() if not _SECRET.search(key)}
 
-    def options(self) -> str:
-        """The options of `narrowbench score` that choose it, after its name."""
-        words = [f"--model {self.model}"] if self.model else []
-        words += [f"--model-role {role}={model}" for role, models in self.roles.items() for model in models]
-        words += [f"--model-base-url {self.base_url}"] if self.base_url else []
-        words += [f"-M {key}={value}" for key, value in self._open_args.items()]
-        words += [f"--{name} {value}" for name, value in asdict(self.allowance).items()
+    def options(self, shown: bool = False) -> str:
+        """The options of `narrowbench score` that choose it, after its name and epochs.
+
+        Args:
+            shown: To the user who gave them: then with the whole path of the prices. Else for a log that others may
+                read, where a path from the root, which says something of a machine, is cut to its last part.
+        """
+        words = [("--model", self.model)] if self.model else []
+        words += [("--model-role", word) for role, models in self.roles.items()
+                  for word in role_words(role, models, self._role_options(role))]
+        words += [("--model-base-url", self.base_url)] if self.base_url else []
+        words += [("-M", f"{key}={value}") for key, value in self._open_args.items()]
+        words += [(GENERATION[key], str(value)) for key, value in self.config.items() if key in GENERATION]
+        words += [(f"--{name}", str(value)) for name, value in asdict(self.allowance).items()
                   if self.model and value != getattr(Allowance(), name) and value is not None]
-        words += ["--prices prices.yaml"] if self.prices else []
-        return "".join(f" {word}" for word in words)
+        if self.prices:
+            path = Path(self.prices_file or "prices.yaml")
+            words += [("--prices", path.name if path.is_absolute() and not shown else str(path))]
+        return "".join(f" {flag} {shlex.quote(word)}" for flag, word in words)
 
     def eval_arguments(self) -> dict[str, Any]:
         """Arguments of Inspect's `eval`; prices are made known to it."""
@@ -176,13 +209,23 @@ class Investigator:
 
         _set_prices(self.prices)
         # A role does not inherit the time limit of a call, so each has its own.
-        own = GenerateConfig(attempt_timeout=self.call_s)
-        panels = {role: [get_model(name, config=own, memoize=False) for name in models]
+        panels = {role: [get_model(name, config=GenerateConfig(attempt_timeout=self.call_s, **options), memoize=False)
+                         for name, options in zip(models, self._role_options(role), strict=True)]
                   for role, models in self.roles.items()}
         roles = {role: models if len(models) > 1 else models[0] for role, models in panels.items()}
         return {"model": self.model or None, "model_base_url": self.base_url or None,
                 "model_args": dict(self.model_args), "model_roles": roles or None, "max_samples": self.max_samples,
                 "max_retries": self.retries, "attempt_timeout": self.call_s, **self.config, **KEEP_WHAT_IS_DONE}
+
+
+def check_epochs(name: str, needs_model: bool, epochs: int) -> None:
+    """Raises InvestigationError if this investigator cannot be repeated so often."""
+    if epochs < 1:
+        raise InvestigationError(f"{epochs} epochs leave nothing to investigate. Give `--epochs` of 1 or more.")
+    if epochs > 1 and not needs_model:
+        raise InvestigationError(f"investigator {name!r} asks no language model and says the same each time, so "
+                                 f"`--epochs {epochs}` would count one answer {epochs} times. Leave it out, or use "
+                                 "`--investigator oneshot` or `agent`.")
 
 
 KEEP_WHAT_IS_DONE = {"log_buffer": 1, "continue_on_fail": True, "fail_on_error": True}

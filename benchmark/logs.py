@@ -37,10 +37,10 @@ def find_log(log_dir: Path, inputs_sha256: str, sample_ids: Set[str]) -> tuple[E
                 warnings.append(f"{path}: this run did not finish (status {header.status!r}): not used, left as it is")
             elif found is None and about.get("inputs_sha256") == inputs_sha256 and not header.invalidated:
                 log = read_whole(path)
-                if _is_the_exam(log, sample_ids):
+                if _is_the_exam(log, sample_ids, about.get("epochs", 1)):
                     found = log
                 else:
-                    warnings.append(f"{path}: not every organism of the exam once, with all marks: not used")
+                    warnings.append(f"{path}: not every organism of the exam once an epoch, with all marks: not used")
         except (*UNREADABLE, DamagedArtefactError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             warnings.append(f"{path}: truncated or damaged ({reason}): not used, left as it is")
@@ -62,8 +62,9 @@ def find_unfinished(log_dir: Path, inputs_sha256: str) -> Path | None:
     return None
 
 
-def _is_the_exam(log: EvalLog, sample_ids: Set[str]) -> bool:
-    return (sorted(str(sample.id) for sample in log.samples) == sorted(sample_ids)
+def _is_the_exam(log: EvalLog, sample_ids: Set[str], epochs: int) -> bool:
+    wanted = [(sample_id, epoch) for sample_id in sorted(sample_ids) for epoch in range(1, epochs + 1)]
+    return (sorted((str(sample.id), sample.epoch) for sample in log.samples) == wanted
             and all({"recovery", "detect"} <= set(sample.scores or {}) for sample in log.samples))
 
 

@@ -8,9 +8,10 @@ Each step looks first at what is there: organisms and evidence in the store, a w
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -20,8 +21,9 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
 from .background import collect_background
 from .collecting import collect
-from .evidence import survey
-from .method import load_method, methods
+from .evidence import Survey, survey
+from .method import methods
+from .settings import changed, configured, label
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
 
@@ -49,6 +51,14 @@ class Result:
     """Logs in the folder that are damaged or unfinished, named and left alone."""
     tally: "Tally"
     """How the investigations ended, and what they used."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the method, where they are not its defaults."""
+    epochs: int = 1
+
+    @property
+    def label(self) -> str:
+        """The method's name, with its settings where they are not its defaults."""
+        return label(self.method, self.settings)
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -58,18 +68,20 @@ class Result:
     @property
     def failures(self) -> tuple[str, ...]:
         """One line for each organism on which the method failed: it scored as nothing recovered, and is not stored."""
-        return tuple(row.error for row in self.rows if row.error)
+        return tuple(dict.fromkeys(row.error for row in self.rows if row.error))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return {"method": self.method, "suite": self.suite, "investigator": self.investigator, "log": str(self.log),
+        return {"method": self.method, "settings": self.settings, "suite": self.suite,
+                "investigator": self.investigator, "epochs": self.epochs, "log": str(self.log),
                 "reused": self.reused, "means": self.means, "organisms": [row.to_dict() for row in self.rows],
                 "warnings": list(self.warnings), "failures": list(self.failures), "run": self.tally.to_dict()}
 
 
 def score(method: str, suite: str = "demo", investigator: "str | Investigator" = "reader", seed: int = 0,
           store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
-          workers: int | None = 0, pool: "Pool | None" = None, purse: "Purse | None" = None) -> Result:
+          workers: int | None = 0, pool: "Pool | None" = None, purse: "Purse | None" = None,
+          settings: Mapping[str, Any] | None = None) -> Result:
     """Scores a method on a suite and returns the rows of its log.
 
     Args:
@@ -85,9 +97,10 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
             along.
         pool: Instead of `workers`: processes that stay for the next method.
         purse: What models may cost, over this and other runs; None = unlimited.
+        settings: Of the method, by the names of its class's parameters; those left out stay its defaults.
 
     Raises:
-        NotFoundError: no such method, suite or investigator.
+        NotFoundError: no such method, suite or investigator. SpecError: the method has no such setting.
         InvestigationError: an investigator without the model that it asks, or nothing left in the purse.
         RecordError: the eval did not end in success, or some investigations failed; the others are kept.
     """
@@ -95,10 +108,10 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
     from .logs import find_log
     from .outcomes import tally
     from .spending import Purse
-    from .task import recover
 
     store, purse = store or Store(), purse or Purse()
-    found, source_sha256 = load_method(method)
+    found, source_sha256 = configured(method, settings)
+    told = changed(type(found), settings or {})
     purse.checked(investigator)
     who = (Investigator(investigator) if isinstance(investigator, str) else investigator).checked()
     chosen = load_suite(suite)
@@ -111,23 +124,47 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
                 progress=progress)
     with home_of(store):
         have = survey(chosen, found, source_sha256, seed, store, organisms, device)
-        task = recover(suite, method, who.name, seed, digest_of([cell.digest for cell in have.cells]), device,
-                       asdict(who.allowance), who.told() or None, who.options())
+        task = exam_of(method, suite, who, seed, have, device, told)
         log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"],
                                  {str(sample.id) for sample in task.dataset})
         reused = log is not None
         if log is None:
-            log, continued = _evaluate(task, who, log_dir, purse)
+            log, continued = _evaluate(task, who, log_dir, purse, shown_command(
+                method, suite, who, seed, device, told, log_dir))
             warnings = [line for line in warnings if continued is None or not line.startswith(f"{continued}:")]
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
-    return Result(found.name, chosen.id, who.name, path, reused, tuple(rows_of(log)), tuple(warnings), tally(log))
+    return Result(found.name, chosen.id, who.name, path, reused, tuple(rows_of(log)), tuple(warnings), tally(log),
+                  told, who.epochs)
+
+
+def exam_of(method: str, suite: str, who: "Investigator", seed: int, have: Survey, device: str,
+            settings: Mapping[str, Any]) -> "Task":
+    """The Inspect task of this investigator on evidence that is there."""
+    from .task import recover
+
+    return recover(suite, method, who.name, seed, digest_of([cell.digest for cell in have.cells]), device,
+                   asdict(who.allowance), who.told() or None, who.options(), dict(settings) or None, who.epochs)
+
+
+def shown_command(method: str, suite: str, who: "Investigator", seed: int, device: str, settings: Mapping[str, Any],
+                  log_dir: Path) -> str:
+    """The command as its user can give it again; the one in a log says nothing of the machine."""
+    from .task import score_command
+
+    return (score_command(method, suite, who.name, seed, device, settings, who.epochs, who.options(shown=True))
+            + f" --log-dir {shlex.quote(str(log_dir))}")
 
 
 def score_all(names: Sequence[str], suite: str = "demo", investigator: "str | Investigator" = "reader", seed: int = 0,
               store: Store | None = None, log_dir: Path = Path("logs"), device: str = "cpu", progress: bool = True,
-              workers: int | None = None, purse: "Purse | None" = None) -> Iterator[Result]:
+              workers: int | None = None, purse: "Purse | None" = None,
+              settings: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Result]:
     """As `score`, one method after another. Those of the package share processes, which load libraries and base once;
-    anybody else's gets its own, so that what it leaves behind in a process reaches no other method's evidence."""
+    anybody else's gets its own, so that what it leaves behind in a process reaches no other method's evidence.
+
+    Args:
+        settings: Method -> its settings, as of `settings.shared_out`.
+    """
     from .collecting import pool_for
     from .spending import Purse
 
@@ -135,13 +172,13 @@ def score_all(names: Sequence[str], suite: str = "demo", investigator: "str | In
     with pool_for(load_suite(suite).base, device, workers) as pool:
         for name in names:
             yield score(name, suite, investigator, seed, store, log_dir, device, progress, workers,
-                        pool if name in own else None, purse)
+                        pool if name in own else None, purse, (settings or {}).get(name))
 
 
-def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None,
-         device: str = "cpu") -> list[dict[str, str]]:
+def plan(method: str, suite: str = "demo", seed: int = 0, store: Store | None = None, device: str = "cpu",
+         settings: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
     """What `score` would do, organism by organism, without doing it."""
-    found, source_sha256 = load_method(method)
+    found, source_sha256 = configured(method, settings)
     steps = []
     for cell in survey(load_suite(suite), found, source_sha256, seed, store or Store(), device=device).cells:
         again = f"to collect again (last time: {cell.failure})" if cell.failure else "to collect"
@@ -181,14 +218,14 @@ def grow(suite: Suite, store: Store, progress: bool = True, workers: int | None 
     return {name: artefact for name, artefact in grown.items() if artefact is not None}
 
 
-def _evaluate(task: "Task", who: "Investigator", log_dir: Path, purse: "Purse") -> "tuple[EvalLog, Path | None]":
+def _evaluate(task: "Task", who: "Investigator", log_dir: Path, purse: "Purse",
+              command: str) -> "tuple[EvalLog, Path | None]":
     """The log of a run, and the unfinished log that it goes on from, whose finished samples are taken over."""
     from .evaluating import evaluate
     from .logs import find_unfinished
 
-    about = task.metadata["narrowbench"]
-    begun = find_unfinished(log_dir, about["inputs_sha256"]) if who.model else None
-    return evaluate(task, who, log_dir, begun, purse, f"{about['command']} --log-dir {log_dir}"), begun
+    begun = find_unfinished(log_dir, task.metadata["narrowbench"]["inputs_sha256"]) if who.model else None
+    return evaluate(task, who, log_dir, begun, purse, command), begun
 
 
 @contextmanager

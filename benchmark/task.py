@@ -9,6 +9,8 @@ metadata or id.
 import hashlib
 import math
 import platform
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -28,13 +30,14 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Store
 from .allowance import Allowance
 from .background import BACKGROUND, background_for
-from .collecting import EVIDENCE
+from .collecting import EVIDENCE, settings_of
 from .evidence import Reading, Survey, read_json, survey, training_of
-from .investigating import load_investigator
-from .method import Evidence, load_method
+from .investigating import check_epochs, load_investigator
+from .method import Evidence, Method
 from .resident import Bench
+from .settings import changed, configured, words
 from .shared import kind_of_device
-from .suite import load_suite
+from .suite import Suite, load_suite
 
 LOG_SCHEMA = 1
 GRADERS = {"recovery": "1", "detect": "1"}
@@ -48,7 +51,8 @@ FOLDER = Path(__file__).parent
 @task
 def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: str = "reader", evidence_seed: int = 0,
             evidence_sha256: str | None = None, device: str = "cpu", allowance: dict[str, Any] | None = None,
-            models: dict[str, Any] | None = None, options: str = "") -> Task:
+            models: dict[str, Any] | None = None, options: str = "", settings: dict[str, Any] | None = None,
+            epochs: int = 1) -> Task:
     """How much of each organism's objective an investigator recovers from one method's evidence.
 
     Args:
@@ -61,16 +65,19 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
         allowance: What one investigation may use, as of `allowance.Allowance`.
         models: What to record of the models that are asked; it chooses none. `narrowbench score` fills it in.
         options: The options of `narrowbench score` that chose them.
+        settings: Of the method, where they are not its defaults.
+        epochs: How often each organism is investigated; more than once only by who asks a model.
 
     Raises:
         NotFoundError: evidence is missing; names the command that collects it.
+        SpecError: the method has no such setting. InvestigationError: the investigator cannot be repeated.
         DamagedArtefactError: the evidence is not the one asked for.
     """
     chosen = load_suite(suite)
-    found, source_sha256 = load_method(method)
+    found, source_sha256 = configured(method, settings)
+    told_settings = changed(type(found), settings or {})
     readings = survey(chosen, found, source_sha256, evidence_seed, Store(), device=device)
-    command = (f"narrowbench score --method {method} --suite {suite} --investigator {investigator} "
-               f"--seed {evidence_seed}" + (f" --device {device}" if device != "cpu" else "") + options)
+    command = score_command(method, suite, investigator, evidence_seed, device, told_settings, epochs, options)
     missing = [reading.entry.spec.id for reading in readings.cells if not reading.ready]
     if missing or readings.background is None:
         raise NotFoundError(f"There is no evidence of method {method!r} for {', '.join(missing) or 'the base'} of "
@@ -80,11 +87,13 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
         raise DamagedArtefactError(f"The evidence in the store has digest {digest[:12]}, asked for was "
                                    f"{evidence_sha256[:12]}. `{command}` scores the evidence that is there.")
     loaded = load_investigator(investigator, Allowance(**allowance or {}))
+    check_epochs(loaded.name, loaded.needs_model, epochs)
     told = {"name": loaded.name, "sha256": loaded.sha256}
     if loaded.needs_model or models:
         told |= {"prompt_sha256": loaded.prompt_sha256, "allowance": asdict(Allowance(**allowance or {})),
                  **(models or {})}
-    about = _about(chosen, found, source_sha256, told, evidence_seed, readings, digest, command, device)
+    about = _about(chosen, _about_method(found, source_sha256, told_settings), told, evidence_seed, readings, digest,
+                   command, device, epochs)
     asked = {reading.organism.digest: reading.entry.sample_id for reading in readings.cells}
     return Task(
         dataset=MemoryDataset([_sample(reading, asked[reading.attached.digest]) for reading in readings.cells],
@@ -92,7 +101,18 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
         setup=load_evidence(readings.background.key, suite, device),
         solver=loaded.solver,
         scorer=[recovery(suite), detect()],
+        epochs=epochs,
         version=LOG_SCHEMA, metadata={"narrowbench": about})
+
+
+def score_command(method: str, suite: str, investigator: str, seed: int, device: str, settings: Mapping[str, Any],
+                  epochs: int, options: str = "") -> str:
+    """The `narrowbench score` that makes this log; `options`: what chose models and allowance, ready for a shell."""
+    parts = ["--method", method, *(part for word in words(settings) for part in ("--set", word)), "--suite", suite,
+             "--investigator", investigator, "--seed", str(seed)]
+    parts += ["--device", device] if device != "cpu" else []
+    parts += ["--epochs", str(epochs)] if epochs != 1 else []
+    return f"narrowbench score {shlex.join(parts)}{options}"
 
 
 @solver
@@ -173,15 +193,19 @@ def _sample(reading: Reading, asked: str) -> Sample:
             "card": spec.card.model_dump(mode="json") if spec.card else None})
 
 
-def _about(chosen, found, source_sha256: str, investigator: dict[str, Any], seed: int, readings: Survey, digest: str,
-           command: str, device: str) -> dict:
+def _about_method(found: Method, source_sha256: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"name": found.name, "version": found.version, "role": getattr(found, "role", "method"),
+            "access": sorted(found.access), "source_sha256": source_sha256, "settings": settings,
+            "config_sha256": digest_of(settings_of(found))}
+
+
+def _about(chosen: Suite, method: dict[str, Any], investigator: dict[str, Any], seed: int, readings: Survey,
+           digest: str, command: str, device: str, epochs: int) -> dict:
     background = read_json(readings.background.path / BACKGROUND)
     about = {
         "schema": LOG_SCHEMA, "version": version("narrowbench"),
         "suite": {"id": chosen.id, "digest": chosen.digest, "tier": chosen.tier, "split": chosen.split},
-        "method": {"name": found.name, "version": found.version, "role": getattr(found, "role", "method"),
-                   "access": sorted(found.access), "source_sha256": source_sha256},
-        "investigator": investigator, "graders": GRADERS,
+        "method": method, "investigator": investigator, "epochs": epochs, "graders": GRADERS,
         "probes": {"digest": chosen.probes.digest, "n": len(chosen.probes.texts),
                    "distinct_prefixes": background["distinct_prefixes"]},
         "evidence_sha256": digest, "evidence_seed": seed, "device": kind_of_device(device)}

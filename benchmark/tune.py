@@ -7,7 +7,6 @@ Test organisms are refused. Evidence goes into the store by method, settings and
 before costs seconds, and the defaults' evidence is that of `narrowbench score`.
 """
 
-import inspect
 import itertools
 import math
 import statistics
@@ -17,7 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import yaml
 from scipy import stats
 
 from ..graders.detect import auroc, detection_score
@@ -28,6 +26,7 @@ from .background import BACKGROUND, background_for, collect_background
 from .collecting import collect, pool_for
 from .evidence import Reading, read_json, survey
 from .method import load_method
+from .settings import build, check_settings, parse_values
 from .suite import Suite, load_suite
 
 PARTS = ("domain", "objective", "content")
@@ -71,15 +70,10 @@ def parse_grid(options: Sequence[str]) -> dict[str, list[Any]]:
     """
     grid: dict[str, list[Any]] = {}
     for option in options:
-        key, sign, text = option.partition("=")
-        try:
-            values = yaml.safe_load(f"[{text}]") if sign and key and text else None
-        except yaml.YAMLError:
-            values = None
-        if not values or key in grid:
-            raise SpecError(f"--grid {option!r}: write each setting once, as KEY=VALUE,VALUE (a list in brackets is "
-                            "one value), e.g. --grid layer_fraction=0.5,0.8.")
-        grid[key] = [tuple(value) if isinstance(value, list) else value for value in values]
+        key, values = parse_values(option, "--grid")
+        if key in grid:
+            raise SpecError(f"--grid {option!r}: write each setting once, as KEY=VALUE,VALUE; {key} comes twice.")
+        grid[key] = values
     return grid
 
 
@@ -107,7 +101,7 @@ def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", s
     trials = []
     with pool_for(chosen.base, device, workers) if workers != 0 else nullcontext() as pool:
         for settings in combinations:
-            method = type(default)(**settings)
+            method = build(type(default), settings)
             cells = survey(chosen, method, source_sha256, seed, store, organisms, device).cells
             if todo := [cell for cell in cells if cell.evidence is None]:
                 collect(chosen, method, todo, seed, store, device, name=name, pool=pool, progress=progress)
@@ -137,10 +131,7 @@ def markdown(trials: Sequence[Trial]) -> str:
 
 
 def _combinations(kind: type, grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    known = list(inspect.signature(kind).parameters)
-    if unknown := [key for key in grid if key not in known]:
-        raise SpecError(f"--grid {unknown[0]}: {kind.__name__} has no such setting. It has: "
-                        f"{', '.join(known) or 'none'}.")
+    check_settings(kind, grid, "--grid")
     n = math.prod(len(values) for values in grid.values())
     if n > MAX_TRIALS:
         raise SpecError(f"--grid: {n} combinations, at most {MAX_TRIALS} are tried at once. Vary fewer settings.")

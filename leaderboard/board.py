@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..graders.averages import MIN_UNITS_BOOTSTRAP, Interval, interval
-from ..organisms.spec import Card, load_catalog
+from ..organisms.spec import Card, digest_of, load_catalog
 from .record import Record, SampleRow
 from .stats import Detection, Sample, detection, mean_over, rank_intervals, smallest_difference, unit_means
 
@@ -62,7 +62,7 @@ class Entry:
     @property
     def label(self) -> str:
         """How people name this row."""
-        return self.record.method.name
+        return self.record.method.label
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def boards(published: Sequence[Published]) -> list[Board]:
 def _board(published: list[Published]) -> Board:
     groups: dict[tuple, list[Published]] = defaultdict(list)
     for pair in published:
-        method, investigator = pair[0].method, pair[0].investigator
-        groups[method.name, method.version, investigator.name, investigator.model].append(pair)
+        groups[_row_key(pair[0])].append(pair)
     current = [_current(pairs) for pairs in groups.values()]
     entries = [_entry(pairs) for pairs in current]
     seen = {name: reading.row for entry in entries for name, reading in entry.readings.items()}
@@ -135,6 +134,13 @@ def _board(published: list[Published]) -> Board:
         nulls=tuple(o for o in shown if o.row.role == "null"),
         smallest_difference=smallest_difference(_matrix([e for e in entries if _rankable(e)], units)),
         n_superseded=len(published) - sum(len(pairs) for pairs in current))
+
+
+def _row_key(record: Record) -> tuple[str, ...]:
+    """What makes a row of its own: a method with its settings, read by an investigator with its model and options."""
+    method, investigator = record.method, record.investigator
+    return (method.name, method.version, digest_of(method.settings), investigator.name, investigator.model,
+            digest_of(investigator.options))
 
 
 def _current(pairs: list[Published]) -> list[Published]:
@@ -210,16 +216,17 @@ def _matrix(entries: list[Entry], units: list[str]) -> np.ndarray:
 
 def _checks(entry: Entry) -> list[Check]:
     """SCORING, "Rows that check the instrument"."""
-    if entry.label == "oracle" and entry.parts:
+    name = entry.record.method.name
+    if name == "oracle" and entry.parts:
         return [Check("oracle", f"knows the answer, so it must reach {ORACLE_FLOOR} in every part",
                       all(value >= ORACLE_FLOOR for value in entry.parts.values()))]
     if entry.interval is None:
         return []
     low, high = entry.interval.low, entry.interval.high
-    if entry.label == "prior":
+    if name == "prior":
         return [Check("prior", "sees nothing, so its interval must hold 0", low <= 1e-9 and high >= -1e-9)]
-    if entry.label in ("kitchen_sink", "injection"):
-        return [Check(entry.label, "games the grader, so its interval must hold 0 or lie below", low <= 1e-9)]
+    if name in ("kitchen_sink", "injection"):
+        return [Check(name, "games the grader, so its interval must hold 0 or lie below", low <= 1e-9)]
     return []
 
 

@@ -109,6 +109,10 @@ def _in_task_order(log: EvalLog, samples: list[SampleRow]) -> list[SampleRow]:
 def _record(log: EvalLog, meta: dict[str, Any], samples: list[SampleRow], log_sha256: str) -> Record:
     suite, method, investigator = (_mapping(meta, key, "narrowbench metadata")
                                    for key in ("suite", "method", "investigator"))
+    epochs = log.eval.config.epochs or 1
+    if meta.get("epochs", epochs) != epochs:
+        raise RecordError(f"it says that each organism was investigated {meta['epochs']} times, but it was run with "
+                          f"{epochs} epochs. Run it with `narrowbench score --epochs`")
     asked = log.eval.task_args | meta
     digest = digest_of([row.evidence_sha256 for row in samples if row.epoch == 1])
     if asked.get("evidence_sha256") != digest:
@@ -116,13 +120,23 @@ def _record(log: EvalLog, meta: dict[str, Any], samples: list[SampleRow], log_sh
     return Record.of(
         samples,
         suite=Suite(**_pick(suite, ("id", "digest", "tier", "split"), "suite")),
-        method=MethodInfo(**_pick(method, ("name", "version", "role", "access", "source_sha256"), "method")),
-        investigator=InvestigatorInfo(**_pick(investigator, ("name", "sha256"), "investigator"), model=log.eval.model),
+        method=MethodInfo(**_pick(method, ("name", "version", "role", "access", "source_sha256"), "method"),
+                          settings=method.get("settings", {}), config_sha256=method.get("config_sha256", "")),
+        investigator=InvestigatorInfo(**_pick(investigator, ("name", "sha256"), "investigator"), model=log.eval.model,
+                                      options=_options(investigator)),
         run=Run(completed=max([log.eval.created, *(s.completed_at for s in log.samples or [] if s.completed_at)]),
                 evidence_sha256=digest,
                 **_pick(asked, ("evidence_seed",), "task arguments"),
                 **_pick(meta, ("command", "probes", "graders", "versions"), "narrowbench metadata")),
         log=LogRef(sha256=log_sha256, eval_id=log.eval.eval_id))
+
+
+def _options(investigator: dict[str, Any]) -> dict[str, Any]:
+    """Allowance and generation of an investigator that asks a model, as far as they are limited or given."""
+    if not investigator.get("model"):
+        return {}
+    given = {**(investigator.get("allowance") or {}), **(investigator.get("generation") or {})}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _row(sample: EvalSample) -> SampleRow:

@@ -11,10 +11,21 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from ..benchmark.settings import label
 from ..organisms.spec import Card, digest_of
 
 SCHEMA_VERSION = 1
@@ -34,22 +45,45 @@ class Suite(_Frozen):
     split: str
 
 
-class MethodInfo(_Frozen):
+class _Grown(_Frozen):
+    """Has fields that older records of this schema lack. Left out while empty, so that those keep their hash."""
+
+    LATER: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key not in self.LATER or value}
+
+
+class MethodInfo(_Grown):
     """Who sat it. `source_sha256` is the hash of the file that defines the method."""
 
+    LATER = ("settings", "config_sha256")
     name: str = Field(min_length=1)
     version: str
     role: Literal["method", "floor", "ceiling"]
     access: tuple[str, ...]
     source_sha256: str
+    settings: dict[str, JsonValue] = {}
+    """Those that were not its defaults."""
+    config_sha256: str = ""
+    """Of all its settings; empty in a record from before there were any."""
+
+    @property
+    def label(self) -> str:
+        """How people name it."""
+        return label(self.name, self.settings)
 
 
-class InvestigatorInfo(_Frozen):
+class InvestigatorInfo(_Grown):
     """Who turned evidence into claims. `model` is Inspect's name; none/none = no language model."""
 
+    LATER = ("options",)
     name: str = Field(min_length=1)
     sha256: str
     model: str
+    options: dict[str, JsonValue] = {}
+    """What it may use of an organism, and the options of generation that its model was given."""
 
 
 class Run(_Frozen):

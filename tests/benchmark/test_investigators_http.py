@@ -105,6 +105,54 @@ def test_another_model_allowance_or_base_url_is_another_run(serve, go):
     assert len({first.log, other.log, warmer.log}) == 3 and len(server.requests) == 9
 
 
+def test_options_of_generation_reach_model_and_role_and_stand_in_the_log(serve, go, monkeypatch):
+    server = serve(lambda request, n: completion())
+    monkeypatch.setenv("LOOPBACK_BASE_URL", server.url)  # a role's model has no address of its own
+    judge = "grader={model: openai-api/loopback/judge, temperature: 0.2}"
+    judged = Investigator.of_options("oneshot", "m", [judge], "", [], None, 1, Allowance(),
+                                     {"temperature": 0.7, "max_tokens": 900})
+    more = {"config": judged.config, "roles": judged.roles}
+    result = go(server, **more, role_config=judged.role_config)
+    assert all((request["temperature"], request["max_completion_tokens" if "max_completion_tokens" in request else
+                                                "max_tokens"]) == (0.7, 900) for request in server.requests)
+    log = read_whole(result.log)
+    told = log.eval.metadata["narrowbench"]
+    assert told["investigator"]["generation"] == {"temperature": 0.7, "max_tokens": 900}
+    assert told["investigator"]["role_generation"] == {"grader": [{"temperature": 0.2}]}
+    assert log.eval.model_roles["grader"].config.temperature == 0.2
+    assert (f"--model-role '{judge}'" in told["command"]
+            and "--temperature 0.7 --max-tokens 900" in told["command"])
+    assert go(server, **more).log != result.log, "a judge's temperature is part of what a log depends on"
+
+
+def test_the_users_own_path_of_prices_is_repeated_to_him_and_kept_out_of_logs(tmp_path):
+    for given, logged in ((tmp_path / "my prices.yaml", "'my prices.yaml'"), ("x/p.yaml", "x/p.yaml")):
+        who = Investigator("oneshot", "a/b", prices={"a/b": {"input": 1, "output": 1}}, prices_file=str(given))
+        assert who.options().endswith(f" --prices {logged}") and str(given) in who.options(shown=True)
+
+
+def test_epochs_repeat_each_organism_and_a_broken_run_asks_only_for_what_is_missing(serve, go):
+    broken = json.dumps(completion()).encode()[:60]
+    unsure = completion(json.dumps(CLAIM | {"verdict": "unsure"}))
+    server = serve(lambda request, n: broken if n >= 5 else completion())
+    with pytest.raises(RecordError, match=r"4 samples are done and kept, 2 failed: o-\w+ epoch \d.*"
+                                          r"`narrowbench score .*--epochs 2 .*--log-dir"):
+        go(server, retries=1, epochs=2)
+    asked = len(server.requests)
+    server.script = lambda request, n: unsure
+    result = go(server, retries=1, epochs=2)
+    assert len(server.requests) == asked + 2, "only the missing repeats were asked for"
+    log = read_whole(result.log)
+    assert sorted((sample.id, sample.epoch) for sample in log.samples) == sorted(
+        (sample_id, epoch) for sample_id in log.eval.dataset.sample_ids for epoch in (1, 2))
+    assert [row.epoch for row in result.rows] == [1, 2] * 3 and result.epochs == 2
+    assert sum(row.verdict == "objective" for row in result.rows) == 4 and result.tally.outcomes == {"submitted": 6}
+    [recovery] = {one.scorer: one for one in log.results.scores if one.name == "recovery"}.values()
+    means = [row.recovery for row in result.rows if row.recovery is not None]
+    assert recovery.metrics["mean"].value == pytest.approx(sum(means) / len(means)), "undefined parts spoil no mean"
+    assert go(server, retries=1, epochs=2).reused and not go(server, retries=1).reused
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -113,7 +161,7 @@ from narrowbench.benchmark.run import score
 from narrowbench.organisms.store import Store
 suite, home, logs, url = sys.argv[1:]
 score("random_direction", suite, Investigator("oneshot", "openai-api/loopback/scripted", base_url=url, max_samples=1,
-      retries=3), store=Store(Path(home)), log_dir=Path(logs), progress=False)
+      retries=3, epochs=2), store=Store(Path(home)), log_dir=Path(logs), progress=False)
 """
 
 
@@ -128,8 +176,9 @@ def test_a_killed_run_is_finished_by_the_next_one(serve, go, tiny_suite, tiny_st
     child.wait()
     assert len(server.requests) == 3
     server.script = lambda request, n: completion()
-    result = go(server)
-    assert len(server.requests) == 4 and [row.verdict for row in result.rows] == ["objective"] * 3
+    result = go(server, epochs=2)
+    assert len(server.requests) == 3 + 4, "two of six were done"
+    assert [row.verdict for row in result.rows] == ["objective"] * 6
     assert not result.reused and not [line for line in result.warnings if "not finish" in line]
 
 
@@ -139,6 +188,10 @@ def test_no_model_is_asked_by_accident(go, tiny_suite, tiny_store, tmp_path, mon
             score(METHOD, str(tiny_suite), name, store=tiny_store, log_dir=tmp_path / "logs", progress=False)
     with pytest.raises(InvestigationError, match="asks no language model"):
         Investigator("reader", "openai/x").checked()
+    with pytest.raises(InvestigationError, match="same each time.*`--epochs 5` would count one answer 5 times"):
+        score(METHOD, str(tiny_suite), Investigator(epochs=5), store=tiny_store, log_dir=tmp_path, progress=False)
+    with pytest.raises(InvestigationError, match="temperature would do nothing"):
+        Investigator("reader", config={"temperature": 0.0}).checked()
     with pytest.raises(InvestigationError, match="needs the price of openai/x"):
         Investigator("agent", "openai/x", allowance=Allowance(usd=1.0)).checked()
     monkeypatch.setattr(sys, "argv", ["narrowbench", "score", "-m", METHOD, "-s", str(tiny_suite), "--solver", "agent",

@@ -11,6 +11,9 @@ from narrowbench.benchmark.logs import find_log, read_whole
 from narrowbench.benchmark.method import load_method
 from narrowbench.benchmark.run import plan, score
 from narrowbench.benchmark.task import recover
+from narrowbench.leaderboard.archive import read_all
+from narrowbench.leaderboard.board import boards
+from narrowbench.leaderboard.publish import publish
 from narrowbench.organisms.errors import AccessError
 from narrowbench.organisms.store import Store
 
@@ -48,6 +51,20 @@ def test_a_second_run_reuses_the_log_and_another_seed_does_not(go):
     assert not first.reused and again.reused and again.log == first.log and again.rows == first.rows
     assert not other.reused and other.log != first.log
     assert not again.warnings and not again.failures
+
+
+def test_settings_make_another_log_and_another_row_and_the_defaults_by_name_do_not(go, tmp_path):
+    plain, same = go("adl_logit_lens"), go("adl_logit_lens", settings={"k": 5})
+    other = go("adl_logit_lens", settings={"k": 2})
+    assert same.reused and same.log == plain.log and same.label == "adl_logit_lens"
+    assert not other.reused and other.log != plain.log and other.label == "adl_logit_lens (k=2)"
+    assert other.to_dict()["settings"] == {"k": 2} and go("adl_logit_lens", settings={"k": 2}).log == other.log
+    page = publish([plain.log, other.log], tmp_path / "records", tmp_path / "site")
+    assert len(page.written) == 2 and not page.skipped
+    [board] = boards(read_all(tmp_path / "records")[0])
+    assert sorted(entry.label for entry in board.entries) == ["adl_logit_lens", "adl_logit_lens (k=2)"]
+    text = page.page.read_text()
+    assert "adl_logit_lens (k=2)" in text and "--method adl_logit_lens --set k=2 --suite" in text
 
 
 def test_a_truncated_log_is_named_not_used_and_not_deleted(go):

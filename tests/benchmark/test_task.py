@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
+from narrowbench.benchmark.collecting import settings_of
 from narrowbench.benchmark.evidence import survey
 from narrowbench.benchmark.method import load_method
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import recover
-from narrowbench.organisms.errors import DamagedArtefactError, NotFoundError
+from narrowbench.organisms.errors import DamagedArtefactError, InvestigationError, NotFoundError
 from narrowbench.organisms.spec import digest_of
 
 
@@ -57,7 +58,9 @@ def test_the_log_says_what_was_measured_and_hides_what_the_investigator_must_not
     about = log.eval.metadata["narrowbench"]
     assert about["suite"]["digest"] == load_suite(tiny_suite).digest
     assert about["method"] == {"name": "oracle", "version": "1", "role": "ceiling", "access": ["objective"],
-                               "source_sha256": load_method("oracle")[1]}
+                               "source_sha256": load_method("oracle")[1], "settings": {},
+                               "config_sha256": digest_of(settings_of(load_method("oracle")[0]))}
+    assert about["epochs"] == 1 and log.eval.config.epochs == 1
     assert {"torch", "transformers", "peft", "trl", "inspect_ai", "python", "narrowbench"} == set(about["versions"])
     assert about["command"].startswith("narrowbench score --method oracle") and log.eval.model == "none/none"
     assert log.eval.task_args["evidence_sha256"] == about["evidence_sha256"]
@@ -72,6 +75,22 @@ def test_missing_evidence_names_the_command_that_collects_it(tiny_suite, at_home
     with pytest.raises(NotFoundError, match=r"no evidence of method 'adl_patchscope' for my-cake.*`narrowbench score "
                                             r"--method adl_patchscope .*--seed 99`"):
         recover(str(tiny_suite), "adl_patchscope", evidence_seed=99)
+
+
+def test_settings_and_epochs_are_arguments_of_the_task(tiny_suite, tiny_store, at_home, tmp_path):
+    settings = {"k": 2, "layer_fraction": [0.5]}
+    score("adl_logit_lens", str(tiny_suite), store=tiny_store, log_dir=tmp_path, progress=False, settings=settings)
+    task = recover(str(tiny_suite), "adl_logit_lens", "oneshot", settings=settings, epochs=3)
+    about = task.metadata["narrowbench"]
+    assert about["method"]["settings"] == settings and (about["epochs"], task.epochs) == (3, 3)
+    assert ("--method adl_logit_lens --set k=2 --set 'layer_fraction=[0.5]' --suite" in about["command"]
+            and about["command"].endswith("--epochs 3"))
+    other = recover(str(tiny_suite), "adl_logit_lens", "oneshot", settings=settings)
+    assert other.metadata["narrowbench"]["inputs_sha256"] != about["inputs_sha256"]
+    with pytest.raises(InvestigationError, match="'reader' asks no language model.*`--epochs 2` would count one"):
+        recover(str(tiny_suite), "adl_logit_lens", settings=settings, epochs=2)
+    with pytest.raises(NotFoundError, match=r"no evidence .*--set k=1 "):
+        recover(str(tiny_suite), "adl_logit_lens", settings={"k": 1})
 
 
 def test_other_evidence_than_asked_for_is_refused(scored, tiny_suite, at_home):

@@ -11,9 +11,12 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.model import ModelOutput, get_model
 
 from narrowbench.leaderboard.archive import read, read_all, write
+from narrowbench.leaderboard.board import boards
 from narrowbench.leaderboard.collect import collect
-from narrowbench.leaderboard.record import Record
+from narrowbench.leaderboard.record import InvestigatorInfo, Record
+from narrowbench.leaderboard.site import build
 from narrowbench.organisms.errors import RecordError
+from narrowbench.organisms.spec import digest_of
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,46 @@ def test_a_run_with_a_scripted_model_is_refused(make, tmp_path):
     log = make.log(tmp_path, [make.organism("a")], {"a": make.said()}, model=get_model("mockllm/model"))
     with pytest.raises(RecordError, match="mockllm"):
         collect(log)
+
+
+def test_epochs_are_kept_one_by_one_and_must_be_those_that_the_log_says(make, tmp_path):
+    organisms = [make.organism("a"), make.organism("b", "null")]
+    claims = {"a": make.said(), "b": make.said((), "no_objective")}
+    log = make.log(tmp_path / "one", organisms, claims, about={"epochs": 2}, epochs=2)
+    record, samples = collect(log)
+    assert [(row.organism, row.epoch) for row in samples] == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert boards([(record, tuple(samples))])[0].entries[0].mean == 1.0
+    path, _ = write(record, samples, tmp_path / "records")
+    assert read(path) == (record, tuple(samples))
+    with pytest.raises(RecordError, match="investigated 1 times, but it was run with 2 epochs"):
+        collect(make.log(tmp_path / "two", organisms, claims, about={"epochs": 1}, epochs=2))
+
+
+def test_a_record_from_before_there_were_settings_keeps_its_hash(plain_record):
+    record, _ = plain_record
+    raw = record.model_dump(mode="json")
+    assert set(raw["method"]) == {"name", "version", "role", "access", "source_sha256"}
+    assert set(raw["investigator"]) == {"name", "sha256", "model"} and record.method.label == "adl_logit_lens"
+    assert Record.model_validate(raw).record_id == digest_of({key: raw[key] for key in raw if key != "record_id"})
+
+
+def test_settings_and_options_are_rows_of_their_own(make, tmp_path):
+    method = {"name": "m", "version": "1", "role": "method", "access": [], "source_sha256": "0" * 64}
+    told = [method, method | {"settings": {"k": 3}, "config_sha256": "1" * 64},
+            method | {"settings": {"k": [3, 4]}, "config_sha256": "2" * 64}]
+    pairs = [collect(make.log(tmp_path, [make.organism("a")], {"a": make.said()}, about={"method": one}))
+             for one in told]
+    first, rows = pairs[0]
+    agent = InvestigatorInfo(name="agent", sha256="a", model="b/c", options={"interactions": 50, "temperature": 0.7})
+    pairs.append((Record.of(rows, suite=first.suite, method=first.method, investigator=agent, run=first.run,
+                            log=first.log), rows))
+    [board] = boards([(record, tuple(rows)) for record, rows in pairs])
+    assert sorted(entry.label for entry in board.entries) == ["m", "m", "m (k=3)", "m (k=[3, 4])"]
+    for record, rows in pairs:
+        path, _ = write(record, rows, tmp_path / "records")
+        assert read(path)[0] == record
+    page = build(tmp_path / "records", tmp_path / "site").page.read_text()
+    assert "m (k=[3, 4])" in page and "interactions 50" in page and "temperature 0.7" in page
 
 
 def test_a_failed_method_is_kept_as_a_failure(make, tmp_path):
