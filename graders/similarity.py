@@ -4,8 +4,9 @@ Main objects: `steering_similarity(texts, family, embedder)`, `load_embedder(nam
 Example: `steering_similarity({"steered": [...], "unsteered": [...], "finetuning": [...], "chat": [...]}, "sdf").values`
 
 Embedders by name: `tfidf` (built in, fitted on the texts compared), `sentence-transformers:MODEL` (an extra; MODEL is a
-Hub id or a folder; `sentence-transformers:Qwen/Qwen3-Embedding-0.6B` is that of arXiv 2510.13900). For unit vectors the mean of all pairwise cosines is the dot product of the two means, so no pair
-is ever formed. Not defined for subliminal (numbers resemble numbers) and nulls: None.
+Hub id or a folder; `sentence-transformers:Qwen/Qwen3-Embedding-0.6B` is that of arXiv 2510.13900). For unit vectors the
+mean of all pairwise cosines is the dot product of the two means, so no pair is ever formed. Not defined for subliminal
+(numbers resemble numbers) and nulls: None.
 
 Shapes by suffix: N, M texts, D width of the embedding.
 """

@@ -34,8 +34,8 @@ def refuse_scripted(log: EvalLog) -> None:
     if local := sorted(address for address in addresses if address and is_loopback(address)):
         raise RecordError(f"its model answered from {local[0]}, a loopback address: nobody else can ask it again")
     if judged := sorted(str(sample.id) for sample in log.samples or [] if _judged_on_loopback(sample)):
-        raise RecordError(f"the judge of the method's evidence for {judged[0]} answered from a loopback address: nobody "
-                          "else can ask it again")
+        raise RecordError(f"the judge of the method's evidence for {judged[0]} answered from a loopback address: "
+                          "nobody else can ask it again")
     arguments = [spec.model_args, *(config.args for config in configs)]
     if any("model_path" in given or "tokenizer_path" in given for given in arguments):
         raise RecordError("its model was loaded from a folder of its own: name one that others can load")

@@ -121,7 +121,7 @@ class AdlPaper:
             strengths = self._strengths(write, other)
             stats["judge_on_loopback"] = float(judge.on_loopback or other.on_loopback)
         judges = {"judge": judge} | ({} if other is judge else {"strength_judge": other})
-        stats |= {f"{who}_{name}": float(count) for who, one in judges.items() for name, count in vars(one.used).items()}
+        stats |= {f"{who}_{what}": float(n) for who, one in judges.items() for what, n in vars(one.used).items()}
         stats["undecided"] = float(sum(one.used.undecided for one in judges.values()))
         stats |= {f"scale_{p}": scale for p, scale in scales.items()}
         stats |= {f"strength_{p}": strength for p, strength in strengths.items()}

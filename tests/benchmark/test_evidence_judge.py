@@ -135,8 +135,8 @@ def test_a_judge_without_key_provider_or_name_says_what_is_missing(monkeypatch):
 def test_the_last_well_formed_answer_counts():
     assert read_choice("BEST: 1\nWORDS: 2\nNo:\n**BEST:** 2\n**WORDS:** 1, 1, 3.", [2, 3]) == Choice(1, (0, 2))
     assert read_choice("BEST: 0\nWORDS: 1", [2]) is None and read_choice("WORDS: NONE\nBEST: 1", [2]) == Choice(0, ())
-    assert [read_coherence(f"GRADE: COHERENT? No.\nGRADE: {word}") for word in ("incoherent.", "**COHERENT**", "no")] == [
-        False, True, None]
+    for word, verdict in (("incoherent.", False), ("**COHERENT**", True), ("no", None)):
+        assert read_coherence(f"GRADE: COHERENT? No.\nGRADE: {word}") is verdict
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.011, 7.3, 50.0, 99.99])

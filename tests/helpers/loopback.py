@@ -26,7 +26,7 @@ def completion(text: str | None = ANSWER, calls=(), finish: str = "stop", **mess
 
 
 def judging(coherent=lambda text: True, best=lambda lists: (1, "1")):
-    """A script: `coherent(text)` decides on a text, `best(lists)` names the best of [[word, ...], ...] and its words."""
+    """A script: `coherent(text)` decides on a text; `best(lists)` names the best list of words, and words of it."""
     def script(request, n: int) -> dict:
         prompt = request["messages"][-1]["content"]
         data = prompt.split("[BEGIN DATA]\n")[1].split("\n[END DATA]")[0]

@@ -50,12 +50,12 @@ class Noting(PairView):
         self.rows = []
 
     def steered(self, which, prompts, layer, vectors_BD, max_new_tokens=64, temperature=0.0, seed=0, raw=False):
-        self.rows += [(which, max_new_tokens, temperature, prompt, round(float(vector_D.norm()), 3))
+        self.rows += [(which, max_new_tokens, temperature, prompt, tuple(vector_D.tolist()))
                       for prompt, vector_D in zip(prompts, vectors_BD, strict=True)]
         return super().steered(which, prompts, layer, vectors_BD, max_new_tokens, temperature, seed, raw)
 
     def generate(self, which, prompts, max_new_tokens=64, temperature=0.0, seed=0, raw=False):
-        self.rows += [(which, max_new_tokens, temperature, prompt, 0.0) for prompt in prompts]
+        self.rows += [(which, max_new_tokens, temperature, prompt, ()) for prompt in prompts]
         return super().generate(which, prompts, max_new_tokens, temperature, seed, raw)
 
 
@@ -97,8 +97,8 @@ def test_evidence_holds_what_the_paper_reads(ask):
     evidence, view, server = ask(judging(best=lambda lists: (2, "1, 3") if len(lists) > 1 else (1, "none")),
                                  scales=SCALES[5:7] + SCALES[16:18])
     cells = Counter((token.source, token.position) for token in evidence.tokens)
-    assert cells == {(source, p): n for source, n in (("logit_lens", 20), ("patchscope", 20), ("patchscope_selected", 2))
-                     for p in range(2)}
+    n_of = {"logit_lens": 20, "patchscope": 20, "patchscope_selected": 2}
+    assert cells == {(source, p): n for source, n in n_of.items() for p in range(2)}
     for p in range(2):
         said = [token for token in evidence.tokens if token.position == p]
         full = [(token.piece, token.weight) for token in said if token.source == "patchscope"]
@@ -158,7 +158,7 @@ def test_the_strength_is_the_largest_under_which_the_judge_calls_texts_coherent(
 
 
 def test_nothing_is_written_twice_and_no_more_than_evidence_holds(ask):
-    evidence, view, _ = ask(judging(coherent=lambda text: True), Noting, k=3, n_samples=9, n_prompts=20, max_new_tokens=3)
+    evidence, view, _ = ask(judging(), Noting, k=3, n_samples=9, n_prompts=20, max_new_tokens=3)
     searched = Counter(row for row in view.rows if row[1] == SMALL["search_tokens"])
     assert set(searched.values()) == {2} and {row[0] for row in view.rows} == {"finetuned"}
     assert len(searched) == 3 * (3 + 2 * 1)
