@@ -7,7 +7,8 @@ import pytest
 import torch
 from loopback import completion, judging
 from narrowbench.benchmark.activations import mean_difference, tokenise_probes
-from narrowbench.benchmark.collecting import settings_of
+from narrowbench.benchmark.collecting import collect, settings_of
+from narrowbench.benchmark.evidence import survey
 from narrowbench.benchmark.evidence_judge import EvidenceJudge
 from narrowbench.benchmark.method import MAX_TEXTS, Budget, Evidence, Method, Probes, load_method
 from narrowbench.benchmark.methods.adl_paper import SCALES, SEARCH_PROMPTS, AdlPaper, usual_norm
@@ -33,13 +34,13 @@ def nano():
 @pytest.fixture
 def ask(serve, monkeypatch, nano):
     """`ask(script, view=..., seed=0, **settings)`: evidence, what it was read through, and the server that judged."""
-    def collect(script=judging(), view=PairView, seed=0, **settings) -> tuple[Evidence, PairView, object]:
+    def collected(script=judging(), view=PairView, seed=0, **settings) -> tuple[Evidence, PairView, object]:
         server = serve(script)
         monkeypatch.setenv("LOOPBACK_BASE_URL", server.url)
         method = AdlPaper(**(SMALL | settings))
         seen = view(nano[0], method.access)
         return method.collect(seen, nano[1], Budget(), seed), seen, server
-    return collect
+    return collected
 
 
 class Noting(PairView):
@@ -209,6 +210,17 @@ def test_a_zero_adapter_has_nothing_to_read_and_costs_no_call(zero_pair):
     method, probes = AdlPaper(judge="openai-api/nowhere/x"), Probes(("The house is small and large",) * 3)
     evidence = method.collect(PairView(zero_pair, method.access), probes, Budget(), 0)
     assert evidence.tokens == () and evidence.detection == -1.0 and evidence.stats["rel_norm"] == 0.0
+
+
+def test_a_worker_process_asks_the_judge_that_its_settings_name(tiny_suite, tiny_store, serve, monkeypatch):
+    monkeypatch.setenv("LOOPBACK_BASE_URL", serve(judging()).url)
+    suite, (_, sha256) = load_suite(tiny_suite), load_method("adl_paper")
+    method = AdlPaper(**SMALL | {"scales": SCALES[:2]})
+    [cell] = survey(suite, method, sha256, 0, tiny_store).cells[:1]
+    collect(suite, method, [cell], 0, tiny_store, name="adl_paper", workers=1)
+    [found] = survey(suite, method, sha256, 0, tiny_store).cells[:1]
+    assert found.failure == "" and found.payload["stats"]["judge_calls"] > 0
+    assert survey(suite, AdlPaper(judge="openai/x"), sha256, 0, tiny_store).cells[0].evidence is None
 
 
 def test_a_judge_is_closed_when_collecting_fails(ask):
