@@ -1,6 +1,6 @@
 """The board's statistics: what a unit is, in which order scores are averaged, and which methods can be told apart.
 
-Main objects: `unit_means` (epochs, evidence seeds, train seeds, then objective with twin), `rank_intervals`
+Main objects: `unit_means` (epochs, evidence seeds, train seeds, then a domain's organisms), `rank_intervals`
 (single-step max-T), `detection` (AUROC and false alarms), `smallest_difference`. Intervals: `graders.averages`.
 Example: `interval(list(unit_means(samples, "recovery").values()))`
 
@@ -31,7 +31,7 @@ def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
 
 
 def unit_means(samples: Iterable[Sample], part: str) -> dict[str, float]:
-    """One number per unit (objective with twin) for `recovery`, `domain`, `objective` or `content`.
+    """One number per unit (domain) for `recovery`, `domain`, `objective` or `content`.
 
     Only expressed and healthy organisms count; a unit of which one member counts is that member.
     """
