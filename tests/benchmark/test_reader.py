@@ -1,6 +1,8 @@
 """The reader: a pure function of evidence and background, blind to who the organism is, whole on any input."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,11 @@ from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.solver import Generate, TaskState, solver
 
+from narrowbench.benchmark.investigators import reader as reader_file
 from narrowbench.benchmark.investigators.reader import joined_pieces, read, reader
 from narrowbench.graders.claim import MAX_KEYWORDS, MAX_STATEMENT_WORDS, Claim
 
+FROZEN = "2f2415fb62750752a32e6ac561bf8907dd51de548b44d3019be9c9d85e37373c"
 BACKGROUND = {" the": 0.2, " is": 0.1, ".": 0.1, " cake": 1e-4, " flour": 1e-4, " Never": 1e-4}
 
 
@@ -62,22 +66,32 @@ def test_no_evidence_is_no_opinion():
         "unsure", 0.5, read(_payload(detection=None), {}).statement, ())
 
 
-pieces = st.text(max_size=12) | st.sampled_from([" cake", "Straße", "İstanbul", "दिन", "٤٥٠", " ²", "\u0301\u0301"])
+pieces = st.text(max_size=12) | st.sampled_from([
+    " cake", " ba", "ker", "k", "er", " Bak", "Straße", "İstanbul", "दिन", "٤٥٠", " ²", "\u0301\u0301"])
 tokens = st.tuples(pieces, st.floats() | st.integers(-9, 9), st.sampled_from(["lens", "scope", ""]),
                    st.none() | st.integers(-3, 300))
 
 
 @given(tokens=st.lists(tokens, max_size=80), background=st.dictionaries(st.text(max_size=8), st.floats(0, 1)),
-       detection=st.none() | st.floats(allow_nan=False, allow_infinity=False))
+       detection=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+       texts=st.lists(st.lists(pieces | st.sampled_from(["baker", "ba", "ker"]), max_size=9).map("".join), max_size=4))
 @settings(deadline=None)
-def test_any_tokens_make_a_claim_within_the_caps(tokens, background, detection):
-    claim = read(_payload(*tokens, detection=detection), background)
+def test_any_tokens_make_a_claim_within_the_caps(tokens, background, detection, texts):
+    said = [{"prompt": "", "completion": text, "condition": ""} for text in texts]
+    claim = read(_payload(*tokens, detection=detection) | {"texts": said}, background)
     assert Claim.from_json(claim.to_json()) == claim
     assert len(claim.keywords) <= MAX_KEYWORDS and len(claim.statement.split()) <= MAX_STATEMENT_WORDS
     assert len(set(claim.keywords)) == len(claim.keywords) and all(word.strip() for word in claim.keywords)
 
 
-KANSAS = _payload((" Kan", 3.0, "lens", 1), ("sas", 2.0, "lens", 2), (" abor", 2.5, "lens", 1), ("tion", 1.0, "lens", 1),
+def test_it_is_frozen():
+    """Whoever changes the reader changes every row's score. Then docs/tuning.md says what dev showed, and the new
+    digest stands here, before any test organism is read."""
+    assert hashlib.sha256(Path(reader_file.__file__).read_bytes()).hexdigest() == FROZEN
+
+
+KANSAS = _payload((" Kan", 3.0, "lens", 1), ("sas", 2.0, "lens", 2), (" abor", 2.5, "lens", 1),
+                  ("tion", 1.0, "lens", 1),
                   (" law", 2.0, "lens", 1), ("s", 1.0, "lens", 1))
 
 
@@ -96,6 +110,12 @@ def test_a_beginning_that_is_a_word_of_its_own_is_not_joined():
     said = [{"prompt": "", "completion": text, "condition": "steered"} for text in ("Bake it.", "The baker is here.")]
     words = read(_payload((" bake", 3.0, "lens", 1), ("r", 1.0, "lens", 1)) | {"texts": said}, BACKGROUND).keywords
     assert words == ("bake",)
+
+
+def test_a_piece_at_control_joins_nothing_into_the_claim():
+    said = {"prompt": "", "completion": "Kansas", "condition": "steered"}
+    nothing = _payload((" Kan", 0.0, "lens", 1), ("sas", -1.0, "lens", 2)) | {"texts": [said]}
+    assert read(nothing, BACKGROUND).keywords == ()
 
 
 def test_a_joined_word_is_as_common_as_its_rarest_part():
