@@ -1,6 +1,7 @@
 """Inspect logs already in a folder: find a whole one of exactly these inputs, and name those that cannot be used.
 
-Main objects: `scan` -> `Seen` (what a folder has of a run), `find_log` and `find_unfinished` (of an exam), `read_whole`.
+Main objects: `scan` -> `Seen` (what a folder has of a run), `find_log` and `find_unfinished` (of an exam),
+`read_whole`.
 Example: `seen = scan(Path("logs"), inputs_sha256)`; `seen.whole`, `seen.begun`, `seen.warnings`
 
 A damaged or unfinished log is never deleted, and never used as if it were whole.

@@ -1,4 +1,4 @@
-"""One run at a time asks models about the same inputs in the same folder: the other would take its log for a killed one's.
+"""One run at a time asks models about the same inputs in a folder: another would take its log for a killed run's.
 
 Main object: `alone(log_dir, inputs_sha256, command)`.
 Example: `with alone(Path("logs"), inputs_sha256, "narrowbench score ..."): ...`

@@ -141,7 +141,8 @@ score("random_direction", suite, Investigator("oneshot", "openai-api/loopback/sc
 
 
 @pytest.mark.slow
-def test_a_run_under_way_is_left_alone_and_a_killed_one_is_finished_by_the_next(serve, go, tiny_suite, tiny_store, tmp_path):
+def test_a_run_under_way_is_left_alone_and_a_killed_one_is_finished_by_the_next(
+        serve, go, tiny_suite, tiny_store, tmp_path):
     server = serve(lambda request, n: "stall" if n > 2 else completion())
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(tiny_suite), str(tiny_store.root),
                               str(tmp_path / "logs"), server.url], env=os.environ | {"LOOPBACK_API_KEY": "no-key"})
