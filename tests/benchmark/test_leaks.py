@@ -7,13 +7,14 @@ can be told of: wrong arguments, no such tool, an empty budget, an answer that i
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import read_eval_log
 from loopback import CLAIM, completion
 from narrowbench.benchmark.allowance import Allowance
 from narrowbench.benchmark.investigating import Investigator
-from narrowbench.benchmark.logs import read_whole
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.organisms.errors import RecordError
@@ -71,20 +72,39 @@ def terms(exam):
     return found
 
 
-def assert_tells_nothing(text: str, terms) -> None:
+def strings(value) -> Iterator[str]:
+    """Every text in a JSON value, keys too: as it was written, since an escaped end of line looks like a path."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from (str(key), *strings(item))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from strings(item)
+
+
+def assert_tells_nothing(value, terms) -> None:
     """No leak term and no path of a machine."""
-    assert leaks_in_text(text, terms) == []
-    assert PATH.findall(text) == []
+    for text in strings(value):
+        assert leaks_in_text(text, terms) == [] and PATH.findall(text) == [], text
 
 
-def shown_in(sample) -> list[str]:
+def assert_request_tells_nothing(raw: str, terms) -> None:
+    """Of one request: its first line, its headers, its body."""
+    head, _, body = raw.rpartition("\n")
+    assert head.startswith("POST /v1/chat/completions") and "\nHost: 127.0.0.1" in head
+    assert_tells_nothing([head, json.loads(body)], terms)
+
+
+def shown_in(sample) -> list:
     """All that a log keeps of what a model and its tools told each other."""
-    shown = [message.model_dump_json() for message in sample.messages]
+    shown = [message.model_dump(mode="json") for message in sample.messages]
     for event in sample.events:
         if event.event == "model":
-            shown += [event.model_dump_json(include={"input", "tools", "output"}), json.dumps(event.call.request)]
+            shown += [event.model_dump(mode="json", include={"input", "tools", "output"}), event.call.request]
         elif event.event == "tool":
-            shown.append(event.model_dump_json(include={"function", "arguments", "result", "error", "view"}))
+            shown.append(event.model_dump(mode="json", include={"function", "arguments", "result", "error", "view"}))
     return shown
 
 
@@ -101,16 +121,16 @@ def test_no_leak_term_is_sent_or_logged_whatever_goes_wrong(name, serve, exam, t
     who = Investigator(name, "openai-api/loopback/scripted", base_url=server.url, max_samples=1, retries=3,
                        allowance=Allowance(interactions=3))
     result = score(METHOD, str(path), who, store=store, log_dir=tmp_path, progress=False)
-    log = read_whole(result.log)
+    log = read_eval_log(str(result.log), resolve_attachments="full")
     assert {sample.metadata["family"] for sample in log.samples} == {"sdf", "em", "taboo", "subliminal", "control"}
     assert len(server.sent) == len(turns) * len(ORGANISMS) + 1, "one call was tried again"
     for raw in server.sent:
-        assert raw.startswith("POST /v1/chat/completions") and "\nHost: 127.0.0.1" in raw
-        assert_tells_nothing(raw, terms)
+        assert_request_tells_nothing(raw, terms)
     for sample in log.samples:
         assert json.loads(sample.output.completion) == CLAIM
-        for text in shown_in(sample):
-            assert_tells_nothing(text, terms)
+        shown = shown_in(sample)
+        assert_tells_nothing(shown, terms)
+        assert "attachment://" not in json.dumps(shown), "what was searched is the text itself"
         errors = [message.error.message for message in sample.messages if message.role == "tool" and message.error]
         if name == "oneshot":
             assert "confidence 7" in sample.messages[-2].text and "nats" in sample.messages[1].text
@@ -136,4 +156,4 @@ def test_models_that_cannot_be_read_are_told_to_nobody(serve, tiny_suite, tiny_s
     terms = leak_terms([entry.spec for entry in load_suite(tiny_suite).entries], names=[str(tiny_store.root), *FILES])
     assert len(server.sent) == 3, "each investigation ended there"
     for raw in server.sent:
-        assert_tells_nothing(raw, terms)
+        assert_request_tells_nothing(raw, terms)
