@@ -269,7 +269,7 @@ def test_a_claim_that_is_wrong_at_length_is_malformed_like_any_other(investigate
     assert log.status == "success", log.error
     for sample in log.samples:
         assert told(sample)["outcome"] == "malformed" and len(told(sample)["reason"]) < 400
-        assert json.loads(sample.output.completion)["verdict"] == "unsure" and len(sample.messages[-2].text) < 500
+        assert json.loads(sample.output.completion)["verdict"] == "unsure" and len(sample.messages[-1].text) < 500
 
 
 def test_mistakes_of_the_caller_are_told_to_it_and_end_nothing(investigate):

@@ -102,7 +102,8 @@ def shown_in(sample) -> list:
     shown = [message.model_dump(mode="json") for message in sample.messages]
     for event in sample.events:
         if event.event == "model":
-            shown += [event.model_dump(mode="json", include={"input", "tools", "output"}), event.call.request]
+            shown += [event.model_dump(mode="json", include={"input", "tools", "output"}),
+                      event.call.request if event.call else {}]
         elif event.event == "tool":
             shown.append(event.model_dump(mode="json", include={"function", "arguments", "result", "error", "view"}))
     return shown
