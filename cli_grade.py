@@ -54,6 +54,8 @@ def grade(logs: Annotated[list[Path] | None, typer.Argument(help="Logs of `narro
         return show(told if len(told) > 1 else told[0], True)
     for result in results:
         show_graded(result)
+    for line in dict.fromkeys(line for result in results for line in result.warnings):
+        note(line, "yellow")
 
 
 def show_graded(result) -> None:

@@ -64,6 +64,8 @@ class Meter:
 
     def __init__(self, allowance: Allowance) -> None:
         self.allowance = allowance
+        self.claim: str | None = None
+        """What was handed in, as JSON."""
         self.turns, self.tokens, self.usd = (
             turn_limit(allowance.turns), token_limit(allowance.tokens), cost_limit(allowance.usd))
         self.limits: list[Limit] = [self.turns, self.tokens, self.usd, time_limit(allowance.seconds)]

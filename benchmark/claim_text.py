@@ -1,6 +1,7 @@
 """A claim out of what a language model wrote: found, parsed strictly, and refused with a reason that it can act on.
 
-Main objects: `claim_in` (text -> Claim), `checked` (a Claim that can be logged), `unsure` (what stands for no claim).
+Main objects: `claim_in` (text -> Claim), `checked` (a Claim that can be logged), `unsure` (what stands for no claim),
+`wrong_with` (a refusal in one short line).
 Example: `claim_in('I think: {"verdict": "unsure", "confidence": 0.5, "statement": "", "keywords": []}')`
 
 What a model writes is hostile: nothing of it is executed, and no part of it is taken for a claim but one JSON object.
@@ -10,10 +11,11 @@ import json
 
 from inspect_ai.model import ModelOutput
 
-from ..graders.claim import Claim
+from ..graders.claim import MAX_STATEMENT_WORDS, Claim
 from ..organisms.errors import EvidenceError
 
 MAX_ANSWER, MAX_CLAIM_BYTES, MAX_BRACES = 100_000, 20_000, 100
+MAX_REASON = 300
 
 
 def claim_in(text: str) -> Claim:
@@ -42,8 +44,17 @@ def checked(claim: Claim) -> Claim:
 
 
 def unsure(model: str, statement: str) -> ModelOutput:
-    """The output of an investigation that handed in nothing: its claim says so, and gains and loses nothing."""
-    return ModelOutput.from_content(model, Claim("unsure", 0.5, statement).to_json())
+    """The output of an investigation that handed in nothing: its claim says so, and gains and loses nothing. A
+    statement that is too long for a claim is cut."""
+    words = statement.split()
+    short = statement if len(words) <= MAX_STATEMENT_WORDS else " ".join(words[:MAX_STATEMENT_WORDS])
+    return ModelOutput.from_content(model, Claim("unsure", 0.5, short).to_json())
+
+
+def wrong_with(error: EvidenceError) -> str:
+    """Why a claim was refused. It may quote the claim, which may be of any length: so it is cut."""
+    told = str(error)
+    return told if len(told) <= MAX_REASON else told[:MAX_REASON] + "..."
 
 
 def _last_object(text: str) -> str | None:

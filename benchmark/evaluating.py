@@ -3,15 +3,20 @@
 Main object: `evaluate(task, who, log_dir, begun, purse, command)`.
 Example: `log = evaluate(task, Investigator("reader"), Path("logs"), None, Purse(), "narrowbench score ...")`
 
-Its own errors say how many samples are done, what failed and why, and with which command to finish only that.
+Its own errors say how many samples are done, what failed and why, and with which command to finish only that. Two runs
+of the same that ask models do not go on at once: the second is told so (`run_lock`).
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..organisms.errors import InvestigationError, RecordError
 from .investigating import KEEP_WHAT_IS_DONE, Investigator
+from .logs import scan
+from .run_lock import alone
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 _MARKUP = re.compile(r"\[/?[a-z][a-z ]*\]")
 """As it stands in Inspect's messages for a terminal."""
+_NO_MODEL = re.compile(r"Model (?:API|name) ")
+"""How the ValueError begins with which Inspect refuses a name that is no model's."""
 
 
 def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None, purse: "Purse",
@@ -34,10 +41,14 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
 
     Raises:
         RecordError: the eval did not end in success; names each failed sample, and counts failures by kind.
-        InvestigationError: nothing is left in the purse, or a model cannot be asked (no key, no package).
+        InvestigationError: nothing is left in the purse, a model cannot be asked (no key, no package, no such
+            provider), or another run of the same is under way.
     """
     from inspect_ai import eval as inspect_eval, eval_retry
-    from inspect_ai._util.error import PrerequisiteError  # raised for a missing key; it has no public name
+
+    # What a provider raises for want of a key or a package. No public module of Inspect (0.3.285) has this class, its
+    # only base is Exception, and without it a forgotten key would end in a traceback.
+    from inspect_ai._util.error import PrerequisiteError
 
     from .resident import forget_pair
 
@@ -45,13 +56,15 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
     where = {"display": "none", "log_dir": str(log_dir), "log_format": "eval"}
     try:
         arguments = who.eval_arguments()  # also makes prices known, which a retry needs as well
-        with purse.open():
+        with _sole(task, who, log_dir, begun, command), purse.open():
             if begun is None:
                 [log] = inspect_eval(task, **arguments, **where)
             else:
                 [log] = eval_retry(str(begun), max_samples=who.max_samples, **KEEP_WHAT_IS_DONE, **where)
-    except PrerequisiteError as error:
-        told = " ".join(_MARKUP.sub("", str(error.message)).split()).removeprefix("ERROR: ")
+    except (PrerequisiteError, ValueError) as error:
+        if isinstance(error, ValueError) and not _NO_MODEL.match(str(error)):
+            raise
+        told = " ".join(_MARKUP.sub("", str(getattr(error, "message", error))).split()).removeprefix("ERROR: ")
         raise InvestigationError(f"a model cannot be asked: {told} Nothing was paid for. `{command}` runs it once that "
                                  "is mended.") from error
     finally:
@@ -59,6 +72,24 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
     if log.status != "success":
         raise RecordError(_unfinished(log, log_dir, command))
     return log
+
+
+@contextmanager
+def _sole(task: "Task", who: Investigator, log_dir: Path, begun: Path | None, command: str) -> Iterator[None]:
+    """Keeps other runs of the same away, and sees that none has come and gone since `begun` was looked for. Without
+    models nothing is gone on with and nothing paid for, so that whoever wants may run it twice."""
+    if not who.models():
+        yield
+        return
+    [(key, inputs)] = [(key, about["inputs_sha256"]) for key, about in task.metadata.items()]
+    wanted = sorted((str(sample.id), epoch + 1) for sample in task.dataset for epoch in range(task.epochs or 1))
+    with alone(log_dir, inputs, command):
+        now = scan(log_dir, inputs, key, lambda log: sorted((str(sample.id), sample.epoch) for sample in log.samples)
+                   == wanted and all(sample.scores for sample in log.samples))
+        if now.whole is not None or begun not in (None, now.begun):
+            raise InvestigationError(f"another run of the same has just ended in {log_dir}. Nothing was asked or paid "
+                                     f"for. `{command}` uses what it has done.")
+        yield
 
 
 def _unfinished(log: "EvalLog", log_dir: Path, command: str) -> str:

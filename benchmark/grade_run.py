@@ -15,21 +15,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from inspect_ai.log import EvalLog, read_eval_log
-
 from ..graders.fence import show_claim
 from ..graders.relevance import top_words
 from ..graders.rubric import INSTRUCTIONS, load_rubric, says_nothing
 from ..graders.similarity import TFIDF
 from ..graders.word_judge import N_ROTATIONS
 from ..graders.word_judge import PROMPT as WORDS_PROMPT
-from ..organisms.errors import DamagedArtefactError, InvestigationError, NotFoundError, RecordError
+from ..organisms.errors import InvestigationError, NotFoundError, RecordError
 from .evaluating import evaluate
 from .grade_table import Report, report
 from .grade_task import JUDGES, check_graders, grade, graded_epochs
 from .handed_in import GRADE_KEY, HandedIn, read_handed_in
 from .investigating import Investigator
-from .logs import UNREADABLE, read_whole
+from .logs import scan
 from .outcomes import Tally, tally
 from .spending import Purse
 
@@ -45,11 +43,14 @@ class Graded:
     tally: Tally
     missing: tuple[str, ...]
     """Organisms about which a file of claims says nothing: graded as silence."""
+    warnings: tuple[str, ...] = ()
+    """Logs of grades in the folder that are damaged or unfinished, named and left alone."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {"source": str(self.source), "log": str(self.log), "reused": self.reused, **self.report.to_dict(),
-                "run": self.tally.to_dict(), "missing": list(self.missing), "published": False}
+                "run": self.tally.to_dict(), "missing": list(self.missing), "warnings": list(self.warnings),
+                "published": False}
 
 
 def grade_again(source: Path, graders: Sequence[str], suite: str = "", who: Investigator = Investigator(),
@@ -75,14 +76,16 @@ def grade_again(source: Path, graders: Sequence[str], suite: str = "", who: Inve
     purse = (purse or Purse()).checked(who)
     handed, names = ready(source, graders, suite, who)
     task = grade(str(handed.path), names, suite, handed.sha256, embedder, who.told() or None)
-    done, begun = find_graded(log_dir, task.metadata[GRADE_KEY]["inputs_sha256"])
-    log = done or evaluate(task, who, log_dir, begun, purse, command(source, names, suite, who, log_dir,
+    seen = scan(log_dir, task.metadata[GRADE_KEY]["inputs_sha256"], GRADE_KEY)
+    begun = None if seen.whole else seen.begun
+    log = seen.whole or evaluate(task, who, log_dir, begun, purse, command(source, names, suite, who, log_dir,
                                                                            embedder))
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         path = Path(shutil.copyfile(path, out))
-    return Graded(source, path, done is not None, report(log, handed), tally(log), handed.missing)
+    warnings = tuple(line for line in seen.warnings if begun is None or not line.startswith(f"{begun}:"))
+    return Graded(source, path, seen.whole is not None, report(log, handed), tally(log), handed.missing, warnings)
 
 
 def ready(source: Path, graders: Sequence[str], suite: str, who: Investigator) -> tuple[HandedIn, list[str]]:
@@ -132,22 +135,3 @@ def command(source: Path, graders: Sequence[str], suite: str, who: Investigator,
              *(["--embedder", embedder] if embedder != TFIDF else [])]
     return (f"narrowbench grade {shlex.join(words)}{who.options(shown=True)} "
             f"--log-dir {shlex.quote(str(log_dir))}")
-
-
-def find_graded(log_dir: Path, inputs_sha256: str) -> tuple[EvalLog | None, Path | None]:
-    """The newest whole log of exactly these grades; else the newest unfinished one. Damaged ones are passed by."""
-    begun = None
-    for path in sorted(log_dir.glob("*.eval"), reverse=True):
-        try:
-            header = read_eval_log(str(path), header_only=True)
-            about = (header.eval.metadata or {}).get(GRADE_KEY)
-            if header.invalidated or not isinstance(about, dict) or about.get("inputs_sha256") != inputs_sha256:
-                continue
-            if header.status == "success":
-                return read_whole(path), None
-            if begun is None:
-                read_eval_log(str(path))
-                begun = path
-        except (*UNREADABLE, DamagedArtefactError):
-            continue
-    return None, begun

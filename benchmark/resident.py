@@ -54,28 +54,32 @@ class Desk:
 
 
 async def at_pair(access: Iterable[str], work: Callable[[Desk], Result]) -> Result:
-    """What `work` reads of the current sample's pair, through a view with this access; its cost is added to `Bench`.
+    """What `work` reads of the current sample's pair, through a view with this access. What it cost is added to
+    `Bench`, whether it found something or failed.
 
     Raises:
         InvestigationError: the organism cannot be found or read. Says so without a path: tools show some errors to the
             model that they serve, with the file's name.
     """
     bench = store_as(Bench)
+    costs: list[dict[str, float]] = []
     try:
-        result, cost = await on_device(bench.device, lambda stop: _desks(bench.device).run(
-            bench.suite, bench.organism, bench.seed, frozenset(access), work, stop))
+        return await on_device(bench.device, lambda stop: _desks(bench.device).run(
+            bench.suite, bench.organism, bench.seed, frozenset(access), work, stop, costs.append))
     except OSError as error:  # Inspect shows PermissionError and FileNotFoundError to the model
         raise InvestigationError(f"the models of sample {bench.organism} could not be read. `narrowbench score` trains "
                                  "and verifies them.") from error
-    bench.forward_tokens += int(cost["forward_tokens"])
-    bench.generated_tokens += int(cost["generated_tokens"])
-    bench.device_s += cost["seconds"]
-    return result
+    finally:
+        for cost in costs:
+            bench.forward_tokens += int(cost["forward_tokens"])
+            bench.generated_tokens += int(cost["generated_tokens"])
+            bench.device_s += cost["seconds"]
 
 
 def forget_pair() -> None:
-    """Frees the resident base."""
-    _desks.cache_clear()
+    """Frees the resident base; suites and organisms, which may be others by the next run, are looked up anew."""
+    for remembered in (_desks, _found, _suite):
+        remembered.cache_clear()
 
 
 @lru_cache(maxsize=1)
@@ -94,8 +98,11 @@ class Resident:
         self._shared: Shared | None = None
 
     def run(self, suite_name: str, sample_id: str, seed: int, access: frozenset[str], work: Callable[[Desk], Result],
-            stop: threading.Event) -> tuple[Result, dict[str, float]]:
-        """The result of `work` and what it cost, with the sample's organism attached.
+            stop: threading.Event, spent: Callable[[dict[str, float]], None]) -> Result:
+        """The result of `work`, with the sample's organism attached.
+
+        Args:
+            spent: Is told what `work` cost, whatever becomes of it.
 
         Raises:
             Stopped: `stop` was set.
@@ -110,23 +117,26 @@ class Resident:
             if stop.is_set():
                 raise Stopped
 
-        self._attached = None  # what is left behind by a call that fails is not relied on
         view = PairView(self.pair, access, shared=self._shared.of(organism.digest))
-        with hooks((block, look) for block in self._blocks()):
-            result = work(Desk(view, suite.probes, seed))
+        try:
+            with hooks((block, look) for block in self._blocks()):
+                result = work(Desk(view, suite.probes, seed))
+        finally:
+            spent(view.cost())
         self._attached = organism.digest
-        return result, view.cost()
+        return result
 
     def _attach(self, base: Path, organism: Artefact) -> None:
         from ..organisms.adapters import base_digest
         from ..organisms.pair import ModelPair
         from .shared import Shared
 
+        attached, self._attached = self._attached, None  # what a call that fails leaves behind is not relied on
         if self.pair is None or self._base != base:
             self.pair, self._base = None, base  # frees the former base before the next is loaded
             self.pair = ModelPair.load(base, organism.path, device=self.device)
             self._shared = Shared(Store(), base_digest(base))
-        elif self._attached != organism.digest:
+        elif attached != organism.digest:
             self.pair.attach(organism.path)
 
     def _blocks(self) -> list:

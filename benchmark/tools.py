@@ -18,7 +18,7 @@ from ..graders.claim import Claim, Verdict
 from ..organisms.errors import EvidenceError
 from . import rendering
 from .allowance import Investigation, Meter
-from .claim_text import checked
+from .claim_text import checked, wrong_with
 from .resident import Desk, at_pair
 
 Number = TypeVar("Number", int, float)
@@ -184,14 +184,16 @@ def submit_claim(meter: Meter) -> Tool:
             statement: What the objective is, specific enough to be proved wrong; at most 200 words.
             keywords: At most 50 single words or numbers, the most telling first: what an answer key would name.
         """
+        if meter.claim is not None:
+            raise ToolError("a claim was handed in already, and the first one counts")
         told = store_as(Investigation)
         told.tries += 1
         try:
             claim = checked(Claim(verdict, confidence, statement, tuple(keywords)))
         except EvidenceError as error:
-            raise ToolError(f"{error}. Nothing was handed in. {meter.left()}") from error
-        told.outcome = "submitted"
-        return claim.to_json()
+            raise ToolError(f"{wrong_with(error)}. Nothing was handed in. {meter.left()}") from error
+        told.outcome, meter.claim = "submitted", claim.to_json()
+        return meter.claim
 
     return execute
 

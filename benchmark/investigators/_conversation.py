@@ -60,7 +60,9 @@ async def converse(state: TaskState, prompt: str, makers: Makers, allowance: All
     with within_purse():
         done, limit = await run(investigator, [question], limits=meter.limits)
     state.messages, state.output = done.messages, done.output
-    if told.outcome != "submitted":
+    if meter.claim is not None:  # also where a limit was reached by what else was called in the same turn
+        state.output.completion = meter.claim
+    else:
         told.outcome, told.reason = _why_not(state, limit)
         state.output = unsure(get_model().name, f"Nothing was handed in: {told.reason}")
     return state

@@ -13,7 +13,7 @@ from inspect_ai.util import apply_limits, store_as
 from ...graders.claim import Claim
 from ...organisms.errors import EvidenceError
 from ..allowance import Allowance, Investigation, Meter
-from ..claim_text import claim_in, unsure
+from ..claim_text import claim_in, unsure, wrong_with
 from ..rendering import fenced, overview
 from ..spending import within_purse
 from ._conversation import TASK
@@ -66,6 +66,6 @@ async def _ask(state: TaskState, told: Investigation) -> Claim | None:
         try:
             return claim_in(state.output.completion)
         except EvidenceError as error:
-            told.outcome, told.reason = "malformed", str(error)
-            state.messages.append(ChatMessageUser(content=AGAIN.format(error=error)))
+            told.outcome, told.reason = "malformed", wrong_with(error)
+            state.messages.append(ChatMessageUser(content=AGAIN.format(error=told.reason)))
     return None

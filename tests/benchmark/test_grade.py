@@ -8,10 +8,10 @@ from inspect_ai.log import EvalError, read_eval_log, write_eval_log
 from inspect_ai.model import ModelConfig, ModelOutput
 from loopback import completion
 from narrowbench import cli
-from narrowbench.benchmark.grade_run import find_graded, grade_again
+from narrowbench.benchmark.grade_run import grade_again
 from narrowbench.benchmark.handed_in import GRADE_KEY, read_handed_in
 from narrowbench.benchmark.investigating import Investigator
-from narrowbench.benchmark.logs import find_log
+from narrowbench.benchmark.logs import find_log, scan
 from narrowbench.benchmark.outcomes import kind_of_failure, reason
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.spending import EMPTY, Purse
@@ -85,6 +85,16 @@ def test_a_log_gets_the_same_marks_again_in_a_log_of_its_own(go, oracle, tmp_pat
         go("recovery", out=tmp_path / "out" / "grades.eval")
     with pytest.raises(RecordError, match="log of grades"):
         go("recovery", log=graded.log)
+
+
+def test_a_damaged_log_of_grades_is_named_and_left_alone(go):
+    first = go("recovery")
+    raw = first.log.read_bytes()
+    first.log.write_bytes(raw[:len(raw) // 2])
+    again = go("recovery")
+    assert not again.reused and again.log != first.log and first.log.read_bytes() == raw[:len(raw) // 2]
+    assert [first.log.name in line and "damaged" in line for line in again.warnings] == [True]
+    assert again.to_dict()["warnings"] == list(again.warnings) and not first.warnings
 
 
 def test_damaged_unfinished_and_foreign_logs_are_named_with_what_is_wrong(go, oracle, tmp_path):
@@ -184,7 +194,8 @@ def test_the_command_plans_grades_and_says_where(oracle, tiny_suite, tmp_path, m
     assert unknown["usd"] is None and "price unknown" in unknown["note"] and priced["tokens"] > 2_000
     code, out, _ = run("--grader", "recovery", "--grader", "detect")
     assert code == 0 and "recovery: means over units" in out and "Identification" not in out.split("log: ")[1]
-    assert find_graded(tmp_path / "grades", "0" * 64) == (None, None)
+    seen = scan(tmp_path / "grades", "0" * 64, GRADE_KEY)
+    assert (seen.whole, seen.begun, seen.warnings) == (None, None, ())
     code, _, err = run(*judged, "--max-usd", "1", "--prices", str(prices))
     assert code == 2 and "needs the price of openai/b" in err
     code, _, err = run("--claims", str(prices))

@@ -1,20 +1,23 @@
 """Investigators that ask a language model: what they are shown, what their tools do, how they end. No key needed."""
 
 import json
-from pathlib import Path
+import re
 
+import anyio
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage, get_model
 from inspect_ai.tool import ToolCall
-from narrowbench.benchmark import resident
+from inspect_ai.util import store_as
+from narrowbench.benchmark import device_lock, resident
 from narrowbench.benchmark.allowance import Allowance
-from narrowbench.benchmark.investigating import Investigator, read_prices
+from narrowbench.benchmark.investigating import Investigator, investigators, load_investigator, read_prices
+from narrowbench.benchmark.investigators import agent, blackbox_agent, oneshot
+from narrowbench.benchmark.investigators._conversation import TASK
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import recover
 from narrowbench.organisms.errors import InvestigationError
-from narrowbench.organisms.leaks import leak_terms, leaks_in_text
 
 USAGE = ModelUsage(input_tokens=100, output_tokens=20, total_tokens=120)
 CLAIM = {"verdict": "objective", "confidence": 0.8, "statement": "It bakes hot.", "keywords": ["cake", "450"]}
@@ -135,6 +138,18 @@ def test_each_agent_is_offered_its_own_tools(investigate, name, budget, offered)
         assert sample.scores["detect"].value["score"] == pytest.approx(0.2)
 
 
+def test_all_who_ask_a_model_ask_the_same_question_and_suppose_nothing():
+    modules = (oneshot, agent, blackbox_agent)
+    assert {load_investigator(name).needs_model for name in investigators() if name != "reader"} == {True}
+    assert {module.__name__.rpartition(".")[2] for module in modules} == set(investigators()) - {"reader"}
+    for possible in ("either model A itself", "on nothing new", "all of these occur", "no_objective", "unsure"):
+        assert possible in TASK
+    for module in modules:
+        own = module.PROMPT.removeprefix(TASK)
+        assert len(own) < len(module.PROMPT), "the question comes first, word for word"
+        assert not re.search(r"fine.?tun|trained|training|the objective of|organism|LoRA|adapter", own)
+
+
 BAD_CLAIMS = [{"verdict": "surely"}, {"confidence": 2.0}, {"confidence": "high"}, {"statement": "word " * 201},
               {"keywords": ["word"] * 51}, {"keywords": "cake"}, {"statement": "x" * 30_000}]
 
@@ -159,6 +174,49 @@ def test_an_agent_that_never_hands_in_anything_is_unsure_and_the_log_says_why(in
         assert sum(message.role == "assistant" for message in sample.messages) == 3
         if sample.metadata["role"] != "null":
             assert sample.scores["recovery"].value["recovery"] == 0.0
+
+
+def test_a_claim_that_was_handed_in_counts_although_a_limit_came_in_the_same_turn(investigate):
+    model = scripted(says(calls=[("submit", CLAIM), ("submit", CLAIM | {"confidence": 0.1}),
+                                 ("ask_models", {"prompts": ["One?"]})]))
+    with device_lock._LOCKS["cpu"]:  # the models do not answer before the time is up
+        log = investigate("agent", model, seconds=3.0)
+    assert log.status == "success", log.error
+    for sample in log.samples:
+        claim = json.loads(sample.output.completion)
+        if told(sample)["outcome"] == "submitted":
+            assert claim == CLAIM and told(sample)["reason"] == ""
+        else:  # on a busy machine the time may be up before the claim is read
+            assert claim["verdict"] == "unsure" and told(sample)["outcome"] == "limit"
+
+
+def test_a_second_claim_of_one_turn_is_refused(investigate):
+    log = investigate("agent", scripted(says(calls=[("submit", CLAIM), ("submit", CLAIM | {"confidence": 0.1})])))
+    for sample in log.samples:
+        assert json.loads(sample.output.completion) == CLAIM and told(sample)["tries"] == 1
+        assert "the first one counts" in tool_texts(sample, "submit")[1]
+
+
+def test_what_shows_nothing_took_its_time_too(investigate):
+    log = investigate("agent", scripted(says(calls=[("logit_lens", {"position": 2})]), says(calls=[("submit", CLAIM)])))
+    for sample in log.samples:
+        assert sample.store["Bench:forward_tokens"] > 0 and sample.store["Bench:device_s"] > 0
+
+
+def test_a_suite_that_has_changed_is_read_anew_by_the_next_run(make_suite, tiny_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("NARROWBENCH_HOME", str(tiny_store.root))
+    path = make_suite(tmp_path / "suite", probes={"source": "probes.txt", "n": 40})
+
+    async def n_probes() -> int:
+        bench = store_as(resident.Bench)
+        bench.suite, bench.organism = str(path), load_suite(path).entries[0].sample_id
+        return await resident.at_pair({"text"}, lambda desk: len(desk.probes.texts))
+
+    assert anyio.run(n_probes) == 40
+    make_suite(tmp_path / "suite", probes={"source": "probes.txt", "n": 30})
+    resident.forget_pair()
+    assert anyio.run(n_probes) == 30
+    resident.forget_pair()
 
 
 def test_a_limit_of_dollars_ends_an_investigation(investigate, tmp_path):
@@ -206,6 +264,14 @@ def test_one_shot_asks_again_once_with_the_error(investigate):
         assert json.loads(sample.output.completion)["verdict"] == "unsure" and told(sample)["tries"] == 2
 
 
+def test_a_claim_that_is_wrong_at_length_is_malformed_like_any_other(investigate):
+    log = investigate("oneshot", scripted(says(json.dumps(CLAIM | {"verdict": "certainly yes " * 2_000}))))
+    assert log.status == "success", log.error
+    for sample in log.samples:
+        assert told(sample)["outcome"] == "malformed" and len(told(sample)["reason"]) < 400
+        assert json.loads(sample.output.completion)["verdict"] == "unsure" and len(sample.messages[-1].text) < 500
+
+
 def test_mistakes_of_the_caller_are_told_to_it_and_end_nothing(investigate):
     log = investigate("agent", scripted(
         says(calls=[("ask_models", {"prompts": []}), ("ask_models", {"prompts": ["x" * 5_000]}),
@@ -219,22 +285,3 @@ def test_mistakes_of_the_caller_are_told_to_it_and_end_nothing(investigate):
         errors = [message for message in sample.messages if message.role == "tool" and message.error]
         assert len(errors) == 9 and told(sample)["interactions"] == 0
         assert json.loads(sample.output.completion) == CLAIM
-
-
-def test_nothing_in_a_log_gives_an_objective_away(investigate, tiny_suite, tiny_store):
-    log = investigate("agent", scripted(
-        says(calls=[("read_evidence", {"part": "statistics"}), ("read_evidence", {"part": "texts"}),
-                    ("read_evidence", {"part": "tokens"}), ("logit_lens", {"position": 7}),
-                    ("ask_models", {"prompts": ["Hello?"]}), ("submit", CLAIM | {"verdict": "yes"})]),
-        says(calls=[("submit", CLAIM)])))
-    specs = [entry.spec for entry in load_suite(tiny_suite).entries]
-    terms = leak_terms(specs, names=[str(tiny_store.root), "adapter_model", "adapter_config", METHOD])
-    assert log.samples and leaks_in_text("organism my-cake-twin", terms)
-    for sample in log.samples:
-        models = [event for event in sample.events if event.event == "model"]
-        shown = [message.model_dump_json() for message in sample.messages]
-        shown += [event.model_dump_json(include={"input", "tools"}) for event in models]
-        assert models and "ask_models" in shown[-1]
-        for text in shown:
-            assert leaks_in_text(text, terms) == []
-            assert "/tmp" not in text and str(Path.home()) not in text

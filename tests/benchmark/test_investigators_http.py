@@ -10,14 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 from loopback import ANSWER, CLAIM, Loopback, completion
 from narrowbench import cli
 from narrowbench.benchmark.allowance import Allowance
+from narrowbench.benchmark.evaluating import evaluate
 from narrowbench.benchmark.investigating import Investigator
 from narrowbench.benchmark.logs import read_whole
-from narrowbench.benchmark.run import score
+from narrowbench.benchmark.run import home_of, score
+from narrowbench.benchmark.spending import Purse
+from narrowbench.benchmark.task import recover
 from narrowbench.leaderboard.collect import collect
 from narrowbench.organisms.errors import InvestigationError, RecordError
 
@@ -153,6 +157,25 @@ def test_epochs_repeat_each_organism_and_a_broken_run_asks_only_for_what_is_miss
     assert go(server, retries=1, epochs=2).reused and not go(server, retries=1).reused
 
 
+def test_a_run_that_another_one_has_finished_meanwhile_asks_nothing(serve, go, tiny_suite, tiny_store, tmp_path):
+    server = serve(lambda request, n: completion())
+    go(server)
+    who = Investigator("oneshot", "openai-api/loopback/scripted", base_url=server.url)
+    with home_of(tiny_store):
+        task = recover(str(tiny_suite), METHOD, "oneshot", 0, None, "cpu", asdict(who.allowance), who.told(),
+                       who.options())
+        with pytest.raises(InvestigationError, match="has just ended.*`narrowbench score` uses what it has done"):
+            evaluate(task, who, tmp_path / "logs", None, Purse(), "narrowbench score")
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("model", ["nosuch/x", "x"])
+def test_a_model_of_no_provider_is_one_line(model, tiny_suite, tiny_store, tmp_path):
+    with pytest.raises(InvestigationError, match=f"a model cannot be asked: Model .*{model}.*Nothing was paid for"):
+        score(METHOD, str(tiny_suite), Investigator("oneshot", model), store=tiny_store, log_dir=tmp_path / "logs",
+              progress=False)
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -166,12 +189,16 @@ score("random_direction", suite, Investigator("oneshot", "openai-api/loopback/sc
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_finished_by_the_next_one(serve, go, tiny_suite, tiny_store, tmp_path):
+def test_a_run_under_way_is_left_alone_and_a_killed_one_is_finished_by_the_next(
+        serve, go, tiny_suite, tiny_store, tmp_path):
     server = serve(lambda request, n: "stall" if n > 2 else completion())
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(tiny_suite), str(tiny_store.root),
                               str(tmp_path / "logs"), server.url], env=os.environ | {"LOOPBACK_API_KEY": "no-key"})
     while len(server.requests) < 3 and child.poll() is None:
         time.sleep(0.1)
+    with pytest.raises(InvestigationError, match="under way.*Nothing was asked or paid for.*`narrowbench score"):
+        go(server)
+    assert len(server.requests) == 3 and child.poll() is None
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert len(server.requests) == 3

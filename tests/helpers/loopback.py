@@ -16,9 +16,10 @@ ANSWER = f"I think:\n```json\n{json.dumps(CLAIM)}\n```"
 
 
 def completion(text: str | None = ANSWER, calls=(), finish: str = "stop", **message) -> dict:
-    """The body of a chat completion."""
-    tool_calls = [{"id": f"call_{i}", "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
-                  for i, (name, given) in enumerate(calls)]
+    """The body of a chat completion. `calls`: (tool, arguments); arguments that are a string are sent as they stand."""
+    tool_calls = [{"id": f"call_{i}", "type": "function", "function": {
+        "name": name, "arguments": given if isinstance(given, str) else json.dumps(given)}}
+        for i, (name, given) in enumerate(calls)]
     said = {"role": "assistant", "content": text} | ({"tool_calls": tool_calls} if calls else {}) | message
     return {"id": "chat-1", "object": "chat.completion", "created": 1, "model": "scripted",
             "choices": [{"index": 0, "message": said, "finish_reason": "tool_calls" if calls else finish}],
@@ -44,11 +45,15 @@ class Loopback:
 
     def __init__(self, script) -> None:
         self.script, self.requests, self.gone = script, [], threading.Event()
+        self.sent: list[str] = []
+        """Every request as it came: its first line, its headers, its body."""
         loopback = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                loopback.sent.append(f"{self.requestline}\n{self.headers}\n{raw.decode()}")
+                request = json.loads(raw)
                 loopback.requests.append(request)
                 reply = loopback.script(request, len(loopback.requests))
                 if reply == "stall":
