@@ -3,8 +3,8 @@
 Main objects: `Report`, `report(log, handed)`, `tables(report)`.
 Example: `[row.value for row in report(log, handed).means if row.grader == "recovery" and row.family == "all"]`
 
-Averages are over epochs, train seeds, the objectives and twins of a domain, then domains (units); intervals are over units. Organisms whose
-training is known not to have taken, or to have broken something, are left out and named.
+Averages are over epochs, train seeds, the objectives and twins of a domain, then domains (units); intervals are over
+units. Organisms whose training is known not to have taken, or to have broken something, are left out and named.
 """
 
 import math

@@ -130,7 +130,8 @@ def score_table(title: str, rows: list[Row]) -> Group:
     for repeats in organisms:
         words.add_row(repeats[0].organism, " ".join(repeats[0].keywords) or "(no words)")
     left_out = [row.organism for row, *_ in organisms if row.role != "null" and not row.counted]
-    note = "Chance 0, top 1; rank: place of the true domain; a unit is a domain, with all its objectives, twins and seeds."
+    note = ("Chance 0, top 1; rank: place of the true domain; a unit is a domain, with all its objectives, twins and "
+            "seeds.")
     if any(len(repeats) > 1 for repeats in organisms):
         note += " Numbers are means over epochs; words are those of the first."
     if left_out:

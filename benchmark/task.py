@@ -108,7 +108,7 @@ def recover(suite: str = "demo", method: str = "adl_logit_lens", investigator: s
 def score_command(method: str, suite: str, investigator: str, seed: int, device: str, settings: Mapping[str, Any],
                   epochs: int, options: str = "") -> str:
     """The `narrowbench score` that makes this log; `options`: what chose models and allowance, ready for a shell."""
-    parts = ["--method", method, *(part for word in words(settings) for part in ("--set", word)), "--suite", suite,
+    parts = ["--method", method, *(part for word in words(settings) for part in ("--set", word)), "--suite", str(suite),
              "--investigator", investigator, "--seed", str(seed)]
     parts += ["--device", device] if device != "cpu" else []
     parts += ["--epochs", str(epochs)] if epochs != 1 else []

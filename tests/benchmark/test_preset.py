@@ -164,7 +164,8 @@ def run(preset, method, tiny_suite, tiny_store, tmp_path, monkeypatch, capfd):
         roles = [word for role in ROLES for word in ("--model-role", role)]
         monkeypatch.setattr(sys, "argv", [
             "narrowbench", "score", "--preset", preset, "-s", str(tiny_suite), "--home", str(tiny_store.root),
-            "--model", MODEL, *roles, "--log-dir", str(tmp_path / "logs"), "--grades-dir", str(tmp_path / "grades"), "-q", *more])
+            "--model", MODEL, *roles, "--log-dir", str(tmp_path / "logs"), "--grades-dir", str(tmp_path / "grades"),
+            "-q", *more])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         return (stop.value.code or 0, *capfd.readouterr())
