@@ -1,7 +1,7 @@
 """The board's statistics: what a unit is, in which order scores are averaged, and which methods can be told apart.
 
 Main objects: `unit_means` (epochs, evidence seeds, train seeds, then objective with twin), `rank_intervals`
-(single-step max-T), `detection` (AUROC and false alarms), `smallest_difference`. Intervals: `graders.averages`.
+(from `pairwise.compare`), `detection` (AUROC and false alarms), `smallest_difference`. Intervals: `graders.averages`.
 Example: `interval(list(unit_means(samples, "recovery").values()))`
 
 Definitions are SCORING's ("Averaging and statistics"). A sample here is a pair (evidence_seed, SampleRow).
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graders.averages import LEVEL, MIN_UNITS_BOOTSTRAP, nested_means
+from ..graders.averages import MIN_UNITS_BOOTSTRAP, nested_means
 from ..graders.detect import auroc
+from .pairwise import N_SIGN_FLIPS, compare
 from .record import SampleRow
 
-N_SIGN_FLIPS, SEED = 99_999, 0
 Sample = tuple[int, SampleRow]
 
 
@@ -82,39 +82,5 @@ def smallest_difference(scores_MU: np.ndarray) -> float | None:
 
 
 def rank_intervals(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> list[tuple[int, int]] | None:
-    """[1 + number of methods surely better, M - number surely worse] for each method; None below 8 units.
-
-    Single-step max-T over all pairs: studentised mean differences against one shared matrix of random sign flips of
-    the units, so that the chance of separating any two equal methods is at most 5%.
-    """
-    n_methods, n_units = scores_MU.shape
-    if n_units < MIN_UNITS_BOOTSTRAP:
-        return None
-    pairs = [(i, j) for i in range(n_methods) for j in range(n_methods) if i < j]
-    if not pairs:
-        return [(1, 1)] * n_methods
-    diff_UP = np.stack([scores_MU[i] - scores_MU[j] for i, j in pairs], axis=1)
-    observed_P = _abs_t(diff_UP.mean(axis=0), diff_UP)
-    rng = np.random.default_rng(SEED)
-    n_as_large_P = np.ones(len(pairs))
-    for start in range(0, n_flips, 10_000):
-        signs_RU = rng.choice((-1.0, 1.0), size=(min(10_000, n_flips - start), n_units))
-        largest_R = _abs_t(signs_RU @ diff_UP / n_units, diff_UP).max(axis=1)
-        n_as_large_P += (largest_R[:, None] >= observed_P - 1e-9).sum(axis=0)
-    p_P = n_as_large_P / (n_flips + 1)
-    better, worse = [0] * n_methods, [0] * n_methods
-    for (i, j), p, diff in zip(pairs, p_P, diff_UP.mean(axis=0), strict=True):
-        if p <= 1 - LEVEL:
-            high, low = (i, j) if diff > 0 else (j, i)
-            better[low] += 1
-            worse[high] += 1
-    return [(1 + better[i], n_methods - worse[i]) for i in range(n_methods)]
-
-
-def _abs_t(mean_RP: np.ndarray, diff_UP: np.ndarray) -> np.ndarray:
-    """|t| of the mean differences. Sign flips keep the sum of squares, so the variance follows from the mean."""
-    n_units = diff_UP.shape[0]
-    variance_RP = np.maximum((diff_UP**2).sum(axis=0) - n_units * mean_RP**2, 0) / (n_units - 1)
-    error_RP = np.sqrt(variance_RP / n_units)
-    constant_RP = np.where(np.abs(mean_RP) > 1e-12, 1e12, 0.0)
-    return np.where(error_RP > 1e-12, np.abs(mean_RP) / np.where(error_RP > 1e-12, error_RP, 1), constant_RP)
+    """[1 + number of methods surely better, M - number surely worse] for each method; None below 8 units."""
+    return compare(scores_MU, n_flips).ranks() if scores_MU.shape[1] >= MIN_UNITS_BOOTSTRAP else None
