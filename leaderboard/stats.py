@@ -77,8 +77,9 @@ def smallest_difference(scores_MU: np.ndarray) -> float | None:
     n_methods, n_units = scores_MU.shape
     if n_units < 2 or n_methods < 1:
         return None
-    pairs = [scores_MU[i] - scores_MU[j] for i in range(n_methods) for j in range(i)] or [scores_MU[0]]
-    return 2.8 * float(np.median([np.std(pair, ddof=1) for pair in pairs])) / math.sqrt(n_units)
+    pairs_UP = scores_MU.T if n_methods == 1 else np.concatenate(
+        [(scores_MU[i] - scores_MU[:i]).T for i in range(1, n_methods)], axis=1)
+    return 2.8 * float(np.median(np.std(pairs_UP, axis=0, ddof=1))) / math.sqrt(n_units)
 
 
 def rank_intervals(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> list[tuple[int, int]] | None:
