@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_grade, cli_own, cli_score, cli_studies
+from . import cli_grade, cli_own, cli_plot, cli_score, cli_studies
 from .cli_shared import AsJson, DryRun, Home, Quiet, Seed, Workers, note, show, show_rows, show_tables, store_at
 from .organisms.errors import NarrowbenchError
 
@@ -140,7 +140,7 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
         raise typer.Exit(2)
 
 
-for commands in (cli_grade.app, cli_own.app, cli_studies.app):
+for commands in (cli_grade.app, cli_own.app, cli_plot.app, cli_studies.app):
     app.registered_commands += commands.registered_commands
 
 

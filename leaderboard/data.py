@@ -42,8 +42,8 @@ def board_data(board: Board, slice_names: Callable[[Slice], str]) -> dict[str, A
     suite = board.record.suite
     return {"suite": {"id": suite.id, "digest": suite.digest, "tier": suite.tier, "split": suite.split},
             "rows": [row_data(entry, *named.get(entry.key, ("", 9))) for entry in board.entries],
-            "heat": _heat(board),
-            "slices": [_slice(part, slice_names(part)) for part in board.slices if part.pairs]}
+            "verified": bool(board.ranked), "heat": _heat(board),
+            "slices": [_slice(part, slice_names(part)) for part in board.slices]}
 
 
 def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9) -> dict[str, Any]:
@@ -115,7 +115,8 @@ def _verdict(reading: Reading | None) -> list[Any] | None:
 
 def _slice(part: Slice, name: str) -> dict[str, Any]:
     n = min(MAX_COMPARED, len(part.members))
-    pairs = [(part.pairs.difference_MM[i, j], part.pairs.p_MM[i, j]) for i in range(n) for j in range(i + 1, n)]
+    pairs = [(part.pairs.difference_MM[i, j], part.pairs.p_MM[i, j]) for i in range(n) for j in range(i + 1, n)] \
+        if part.pairs else []
     return {"name": name, "nUnits": len(part.units), "nMembers": len(part.members),
             "entries": [entry.key for entry in part.members[:n]], "differences": rounded(d for d, _ in pairs),
             "p": [float(f"{p:.3g}") for _, p in pairs]}

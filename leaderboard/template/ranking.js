@@ -1,7 +1,7 @@
 // The ranking and the rows that are not ranked: drawn from the data, sorted, filtered, downloaded.
 "use strict";
 
-const AXIS = { low: -0.25, high: 1, width: 172, margin: 8 };
+const AXIS = { low: -0.25, high: 1, width: 140, margin: 7 };
 const SHOWN = 100; // rows in the document until asked for more
 const BADGES = { self: "○", regraded: "◐", rerun: "●", sealed: "◆" };
 const LEVELS = ["self", "regraded", "rerun", "sealed"];
@@ -20,7 +20,7 @@ const COLUMNS = [
   ["Objective", "objective", (row) => first(row.objective), false, "part"],
   ["Content", "content", (row) => first(row.content), false, "part"],
   ["AUROC", "auroc", (row) => first(row.auroc), false, "gap", "area under the ROC curve: organisms against trained nulls"],
-  ["FPR", "fpr", (row) => first(row.fpr), true, "", "false positive rate: trained nulls called an objective"],
+  ["FPR", "fpr", (row) => first(row.fpr), true, "", "false positive rate: trained nulls called an objective, at the method's own verdict and at TPR 0.8"],
   ["Access", "access", (row) => row.access.join(", "), true, "text gap small"],
   ["Investigator", "investigator", (row) => row.investigator, true, "text small"],
   ["Cost", "cost", costOf, true, "small", "mean seconds and forward tokens for one organism"],
@@ -41,11 +41,23 @@ function intervalPlot(row) {
   return svg("svg", { class: `plot ${row.role}`, viewBox: `0 0 ${AXIS.width} 28`, width: AXIS.width, height: 28, role: "img",
     "aria-label": said },
     line("axis", plotX(AXIS.low), plotX(1), 14, 14), line("end", plotX(0), plotX(0), 3, 25), line("end", plotX(1), plotX(1), 3, 25),
+    row.role === "method" && references().map((value) => line("reference", plotX(value), plotX(value), 1, 27)),
     ticks && svg("path", { class: "unit", d: ticks }),
     low !== null && line("interval", plotX(low), plotX(high), 14, 14),
     low !== null && low < AXIS.low && svg("path", { class: "arrow", d: `M${plotX(AXIS.low) + 5} 10l-6 4l6 4` }),
     mean !== null && svg("circle", { class: "mean", cx: plotX(mean), cy: 14, r: 4.5 }));
 }
+
+// Means of the best floor and the lowest ceiling: what the scale means, in every plot.
+function references() {
+  const means = (role) => narrowbench.board.rows.filter((row) => row.role === role && row.recovery && row.verified === narrowbench.board.verified)
+    .map((row) => row.recovery[0]);
+  narrowbench.references ||= [["floor", Math.max], ["ceiling", Math.min]].flatMap(([role, pick]) => (means(role).length ? [pick(...means(role))] : []));
+  return narrowbench.references;
+}
+
+const sliced = () => narrowbench.board.slices.length > 1;
+const sliceLetter = (row) => "ABCDEFGHI"[row.sliceOrder] || "";
 
 function range(estimate) {
   return estimate && estimate[1] !== null && el("small", null, `${num(estimate[1])} to ${num(estimate[2])}`);
@@ -61,21 +73,21 @@ function rankText(row) {
 }
 
 function cells(row) {
-  const copy = el("button.copy", { type: "button", title: row.command, "aria-label": `copy the command of ${row.label}` }, "copy command");
+  const copy = el("button.copy", { type: "button", title: row.command, "aria-label": `copy the command of ${row.label}` }, "copy");
   copy.addEventListener("click", () => copied(copy, row.command));
   return [
-    [rankText(row), row.rank && narrowbench.board.slices.length > 1 && el("small", null, `of ${row.slice.replace("methods ", "")}`)],
+    [rankText(row), row.rank && sliced() && el("span.slice", { title: row.slice }, sliceLetter(row))],
     [el("a", { href: `methods/${row.key}.html` }, bdi(row.label)), row.role !== "method" && el("span.tag", null, row.role),
       row.note && el("span.tag.warn", null, row.note)],
     [el("b", null, num(first(row.recovery))), range(row.recovery)],
     [intervalPlot(row)],
     [num(first(row.domain))], [num(first(row.objective))], [num(first(row.content))],
     row.nNulls ? [num(first(row.auroc)), range(row.auroc)] : ["n/a", el("small", null, "needs trained nulls")],
-    row.nNulls ? [`${Number(row.falseAlarms.toFixed(1))}\u202f/\u202f${row.nNulls}`, row.fprAtTpr && el("small", null, `${num(row.fprAtTpr[0])} at TPR 0.8`)] : ["n/a"],
+    row.nNulls ? [`${Number(row.falseAlarms.toFixed(1))}\u202f/\u202f${row.nNulls}`, row.fprAtTpr && el("small", null, `at 0.8: ${num(row.fprAtTpr[0])}`)] : ["n/a"],
     [row.access.join(", ") || "none"],
     [bdi(row.investigator), row.model && el("small", null, bdi(row.model)), row.options.map((text) => el("small", null, bdi(text)))],
-    [costOf(row) === null ? "–" : `${num(costOf(row), 1)}\u202fs`, row.cost.forward_tokens !== undefined && el("small", null, `${count(row.cost.forward_tokens)} tokens`)],
-    [badge(row.level), el("small", null, row.date, " · ", copy)],
+    [costOf(row) === null ? "–" : `${num(costOf(row), 1)}\u202fs`, row.cost.forward_tokens !== undefined && el("small", null, `${count(row.cost.forward_tokens)} tok.`)],
+    [badge(row.level), el("small", null, row.date, " ", copy)],
   ];
 }
 
@@ -130,7 +142,7 @@ class Ranking {
       else this.headings[n].removeAttribute("aria-sort");
     });
     this.table.classList.toggle("sorted", Boolean(key));
-    this.body.replaceChildren(...(shown.length ? shown.map((row, n) => this.row(row, shown[n - 1], !key)) : [this.nothing()]));
+    this.body.replaceChildren(...(shown.length ? shown.flatMap((row, n) => this.row(row, shown[n - 1], !key)) : [this.nothing()]));
     this.more.hidden = shown.length === rows.length;
     this.more.textContent = `Show all ${rows.length} rows`;
   }
@@ -138,8 +150,12 @@ class Ranking {
   row(row, before, grouped) {
     if (!this.drawn.has(row.key)) this.drawn.set(row.key, drawnRow(row));
     const made = this.drawn.get(row.key);
-    made.classList.toggle("first", grouped && Boolean(before) && (before.role !== row.role || before.sliceOrder !== row.sliceOrder));
-    return made;
+    const starts = grouped && (!before || before.role !== row.role || before.sliceOrder !== row.sliceOrder);
+    made.classList.toggle("first", starts && Boolean(before));
+    if (!starts || !sliced() || !row.slice) return [made];
+    const { nUnits } = narrowbench.board.slices[row.sliceOrder];
+    return [el("tr.group", { role: "row" }, el("th.text", { colspan: COLUMNS.length, scope: "colgroup", role: "rowheader" }, el("b", null, sliceLetter(row)),
+      ` ${row.slice[0].toUpperCase()}${row.slice.slice(1)}: ${nUnits} units, ranked among themselves`)), made];
   }
 
   nothing() {
@@ -190,6 +206,11 @@ function drawFilters(rows) {
     const values = [...new Set(rows.map(value))].sort(order);
     if (values.length > 1) form.append(choice(key, label, [["", "all"], ...values.map((one) => [one, one])], draw));
   }
+  const orders = [["", "the board’s"], ...["-recovery", "-domain", "-objective", "-content", "-auroc", "fpr", "cost", "method", "-date"].map((key) =>
+    [key, COLUMNS.find((column) => column[1] === key.replace("-", ""))[0].toLowerCase()])];
+  const sort = choice("sort", "Order", orders, draw);
+  sort.classList.add("narrow");
+  form.append(sort);
   const find = el("input", { type: "search", name: "find", autocomplete: "off", value: state.read().get("find") || null });
   find.addEventListener("input", () => { state.write("find", find.value.trim()); draw(); });
   form.append(el("label", null, el("span", null, "Find"), find));
