@@ -26,7 +26,8 @@ def site(records: RecordsFolder = Path("records"),
 
     built = build(records, out, figures=figures)
     if as_json:
-        return show({"page": str(built.page), "left_out": [[str(path), reason] for path, reason in built.left_out]}, True)
+        left_out = [[str(path), reason] for path, reason in built.left_out]
+        return show({"page": str(built.page), "left_out": left_out}, True)
     for _, reason in built.left_out:
         note(reason, "yellow")
     typer.echo(f"page: {built.page}")

@@ -17,8 +17,8 @@ LEVEL = 0.95
 MIN_UNITS_BOOTSTRAP = 8
 """Below this many units BCa is not trusted: Student-t instead."""
 N_RESAMPLES, SEED = 9_999, 0
-BATCH = 500
-"""Resamples in memory at once; the result does not depend on it."""
+ROWS, BATCH = 200, 250
+"""Rows and resamples in memory at once; the result does not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def intervals(rows: Sequence[Sequence[float]]) -> list[Interval | None]:
         values_RU = np.asarray([rows[i] for i in members], dtype=float)
         spread_R = np.std(values_RU, axis=1, ddof=1)
         resampled = [k for k in range(len(members)) if n >= MIN_UNITS_BOOTSTRAP and spread_R[k] > 1e-12]
-        ends = dict(zip(resampled, _bca(values_RU[resampled]), strict=True)) if resampled else {}
+        ends: dict[int, tuple[float, float]] = {}
+        for start in range(0, len(resampled), ROWS):
+            some = resampled[start:start + ROWS]
+            ends |= zip(some, _bca(values_RU[some]), strict=True)
         for k, i in enumerate(members):
             low, high = ends.get(k, (math.nan, math.nan))
             found[i] = Interval(low, high, "BCa") if math.isfinite(low) and math.isfinite(high) \

@@ -54,7 +54,7 @@ def compare(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> Pairs:
     n_pairs = n_methods * (n_methods - 1) // 2
     n_flips = min(n_flips, max(MIN_SIGN_FLIPS, MAX_COMPARISONS // max(1, n_pairs)))
     inverse_MM = _inverse_squares(scores_MU)
-    # Flips keep the sum of squares of a pair, so |t| rises with mean^2 / sum of squares and that ratio can stand for it.
+    # Flips keep a pair's sum of squares, so |t| rises with mean^2 / sum of squares: that ratio stands for it.
     largest_R = np.sort(_largest(scores_MU, inverse_MM, n_flips))
     observed_MM = difference_MM**2 * inverse_MM
     n_as_large_MM = n_flips - np.searchsorted(largest_R, observed_MM * TIE)

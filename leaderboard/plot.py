@@ -22,8 +22,9 @@ from .pages import count, number, slice_name
 
 INK, SOFT, DATA, BELOW = "#1e1d1a", "#6b685f", "#1f6178", "#b0791f"
 STYLE = {"font.size": 8, "font.family": "sans-serif", "svg.fonttype": "none", "axes.spines.top": False,
-         "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.linewidth": 0.6, "text.color": INK, "svg.hashsalt": "narrowbench",
-         "text.parse_math": False}
+         "axes.spines.right": False, "axes.edgecolor": SOFT, "axes.linewidth": 0.6, "text.color": INK,
+         "svg.hashsalt": "narrowbench", "text.parse_math": False}
+"""A `$` in a name is no formula, text in an SVG stays text, and the same records give the same file."""
 LOW = -0.25
 PNG_DPI = 200
 MARKS = "osD^vP*X<>"
@@ -79,8 +80,8 @@ def intervals_figure(entries: Sequence[Entry]) -> Figure:
     for place, entry in enumerate(reversed(entries)):
         method = entry.role == "method"
         colour = DATA if method else SOFT
-        axes.plot(np.maximum(list(entry.units.values()), LOW), [place] * len(entry.units), "|", color=colour, alpha=0.45,
-                  markersize=6)
+        units = np.maximum(list(entry.units.values()), LOW)
+        axes.plot(units, [place] * len(units), "|", color=colour, alpha=0.45, markersize=6)
         if entry.interval:
             axes.plot([max(LOW, entry.interval.low), min(1, entry.interval.high)], [place] * 2, color=colour,
                       linewidth=1.8 if method else 1)
@@ -142,7 +143,7 @@ def pairs_figure(part: Slice, title: str) -> Figure:
 
 
 def cost_figure(entries: Sequence[Entry], cost: str) -> Figure:
-    """Recovery against cost, a panel for each access; the line joins methods that no cheaper one of the panel matches."""
+    """Recovery against cost, a panel for each access; the line joins methods that no cheaper one matches."""
     groups: dict[str, list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: (entry.cost[cost], -entry.mean)):
         groups.setdefault(", ".join(entry.record.method.access) or "none", []).append(entry)
@@ -150,7 +151,8 @@ def cost_figure(entries: Sequence[Entry], cost: str) -> Figure:
     panels = figure.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (access, members) in zip(panels, sorted(groups.items()), strict=True):
         front = [entry for n, entry in enumerate(members) if all(other.mean < entry.mean for other in members[:n])]
-        axes.step([e.cost[cost] for e in front], [e.mean for e in front], where="post", color=DATA, linewidth=1, alpha=0.6)
+        axes.step([entry.cost[cost] for entry in front], [entry.mean for entry in front], where="post", color=DATA,
+                  linewidth=1, alpha=0.6)
         for n, entry in enumerate(members):
             best = entry in front
             axes.plot(entry.cost[cost], max(LOW, entry.mean), MARKS[n % len(MARKS)], color=DATA if best else SOFT,

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..organisms.errors import RecordError
-from .archive import read_all, samples_path
+from .archive import samples_path
 from .board import Board, Organism, boards
 from .data import board_data, claims_on, heading, organism_key, readings_of, script, truths_of, word_kinds
 from .entries import Entry, Published
+from .intake import load
 from .pages import TEMPLATE, environment, page_name, slice_name
 from .record import samples_text
 
@@ -50,7 +51,7 @@ def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = N
     Raises:
         RecordError: there is no whole record.
     """
-    published, left_out = read_all(records_dir)
+    published, left_out = load(records_dir)
     if not published:
         reasons = "".join(f" Left out: {reason}" for _, reason in left_out)
         raise RecordError(f"{records_dir} holds no record to show.{reasons} `narrowbench publish LOGS` adds one.")

@@ -2,7 +2,7 @@
 "use strict";
 
 const AXIS = { low: -0.25, high: 1, width: 140, margin: 7 };
-const SHOWN = 100; // rows in the document until asked for more
+const STEP = 100; // rows in the document until asked for more
 const BADGES = { self: "○", regraded: "◐", rerun: "●", sealed: "◆" };
 const LEVELS = ["self", "regraded", "rerun", "sealed"];
 const ROLES = { ceiling: 0, method: 1, floor: 2 };
@@ -107,11 +107,11 @@ class Ranking {
     this.more = document.getElementById(`${name}-more`);
     this.rows = rows;
     this.drawn = new Map();
-    this.all = false;
+    this.limit = STEP;
     this.headings = COLUMNS.map(([heading, key, value, , kind, title]) => this.heading(heading, key, value, kind, title));
     this.body = el("tbody", { role: "rowgroup" });
     this.table.append(el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, this.headings)), this.body);
-    this.more.addEventListener("click", () => { this.all = true; this.draw(); });
+    this.more.addEventListener("click", () => this.draw(this.limit + STEP));
   }
 
   heading(heading, key, value, kind, title) {
@@ -133,10 +133,11 @@ class Ranking {
     return made;
   }
 
-  draw() {
+  draw(limit = STEP) {
+    this.limit = limit;
     const [key, up] = sorting();
     const rows = ordered(this.rows.filter(wanted), key, up);
-    const shown = this.all ? rows : rows.slice(0, SHOWN);
+    const shown = rows.slice(0, limit);
     COLUMNS.forEach(([, name], n) => {
       if (name && name === key) this.headings[n].setAttribute("aria-sort", up ? "ascending" : "descending");
       else this.headings[n].removeAttribute("aria-sort");
@@ -144,7 +145,7 @@ class Ranking {
     this.table.classList.toggle("sorted", Boolean(key));
     this.body.replaceChildren(...(shown.length ? shown.flatMap((row, n) => this.row(row, shown[n - 1], !key)) : [this.nothing()]));
     this.more.hidden = shown.length === rows.length;
-    this.more.textContent = `Show all ${rows.length} rows`;
+    this.more.textContent = `Show ${Math.min(STEP, rows.length - shown.length)} more of ${rows.length} rows`;
   }
 
   row(row, before, grouped) {

@@ -1,5 +1,6 @@
 """Logs as `narrowbench score` writes them, made by running Inspect for real on a tiny task without a model."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -114,7 +115,10 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page, and its ranking as texts of cells."""
+    """Tags, attributes and text of a page; of a suite's page also `rows`, what its tables draw from.
+
+    `ranking` holds for each row: rank or "-", name with what is said of it, recovery, AUROC.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -122,16 +126,36 @@ class Page(HTMLParser):
         self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
         self.text = " ".join(self.text.split())
-        table = re.search(r'<table class="ranking".*?</table>', path.read_text(), re.S)[0]
-        self.ranking = [[" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in
-                         re.findall(r"<t[dh].*?</t[dh]>", row, re.S)]
-                        for row in re.findall(r"<tr.*?</tr>", table.split("<tbody", 1)[1], re.S)]
+        scripts = [attributes["src"] for tag, attributes in self.tags if tag == "script"]
+        self.data = {name: value for script in scripts if script.startswith(("data/", "../data/"))
+                     for name, value in [read_script(path.parent / script)]}
+        self.rows = self.data["board"]["rows"] if "board" in self.data else []
+        self.ranking = [[_range(row["rank"]), " ".join(filter(None, (row["label"], row["note"]))),
+                         _score(row["recovery"]), _score(row["auroc"]) if row["nNulls"] else "n/a (needs trained nulls)"]
+                        for row in self.rows]
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
         self.text += data + " "
+
+
+def read_script(path: Path) -> tuple[str, object]:
+    """Name and value that a data file sets."""
+    form = r"\(window\.narrowbench = .*? \|\| \{\}\)\.(\w+) = (.*);\n"
+    name, value = re.fullmatch(form, path.read_text(encoding="ascii")).groups()
+    return name, json.loads(value)
+
+
+def _range(rank: list[int] | None) -> str:
+    return "-" if rank is None else str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}-{rank[1]}"
+
+
+def _score(estimate: list[float | None] | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate[0]:.2f}" + (f" {estimate[1]:.2f} to {estimate[2]:.2f}" if estimate[1] is not None else "")
 
 
 @pytest.fixture(scope="session")

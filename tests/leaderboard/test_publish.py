@@ -61,7 +61,7 @@ def test_an_incomplete_row_is_not_ranked_and_suites_never_share_a_table(make, re
     pages = sorted((tmp_path / "site").glob("*.html"))
     assert [row[1].split()[0] for row in read_page(result.page).ranking] == ["elsewhere"] and len(pages) == 2
     rows = read_page(next(page for page in pages if page != result.page)).ranking
-    assert [row[:2] for row in rows] == [["1", "whole"], ["-", "partial incomplete: 1 of 2 organisms"]]
+    assert [row[:2] for row in rows] == [["-", "whole"], ["-", "partial incomplete: 1 of 2 organisms"]]
 
 
 def test_the_room_never_imports_torch(plain_log, tmp_path):

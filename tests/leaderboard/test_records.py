@@ -132,7 +132,7 @@ def test_a_record_from_before_there_were_settings_keeps_its_hash(plain_record):
     assert Record.model_validate(raw).record_id == digest_of({key: raw[key] for key in raw if key != "record_id"})
 
 
-def test_settings_and_options_are_rows_of_their_own(make, tmp_path):
+def test_settings_and_options_are_rows_of_their_own(make, read_page, tmp_path):
     method = {"name": "m", "version": "1", "role": "method", "access": [], "source_sha256": "0" * 64}
     told = [method, method | {"settings": {"k": 3}, "config_sha256": "1" * 64},
             method | {"settings": {"k": [3, 4]}, "config_sha256": "2" * 64}]
@@ -147,8 +147,9 @@ def test_settings_and_options_are_rows_of_their_own(make, tmp_path):
     for record, rows in pairs:
         path, _ = write(record, rows, tmp_path / "records")
         assert read(path)[0] == record
-    page = build(tmp_path / "records", tmp_path / "site").page.read_text()
-    assert "m (k=[3, 4])" in page and "interactions 50" in page and "temperature 0.7" in page
+    rows = read_page(build(tmp_path / "records", tmp_path / "site").page).rows
+    assert "m (k=[3, 4])" in [row["label"] for row in rows]
+    assert ["interactions 50", "temperature 0.7"] in [row["options"] for row in rows]
 
 
 def test_a_failed_method_is_kept_as_a_failure(make, tmp_path):
