@@ -2,7 +2,7 @@
 "use strict";
 
 const AXIS = { low: -0.25, high: 1, width: 140, margin: 7 };
-const STEP = 100; // rows in the document until asked for more
+const STEP = 60; // rows in the document until asked for more
 const BADGES = { self: "○", regraded: "◐", rerun: "●", sealed: "◆" };
 const LEVELS = ["self", "regraded", "rerun", "sealed"];
 const ROLES = { ceiling: 0, method: 1, floor: 2 };
@@ -20,8 +20,8 @@ const COLUMNS = [
   ["Objective", "objective", (row) => first(row.objective), false, "part"],
   ["Content", "content", (row) => first(row.content), false, "part"],
   ["AUROC", "auroc", (row) => first(row.auroc), false, "gap", "area under the ROC curve: organisms against trained nulls"],
-  ["FPR", "fpr", (row) => first(row.fpr), true, "", "false positive rate: trained nulls called an objective, at the method's own verdict and at TPR 0.8"],
-  ["Access", "access", (row) => row.access.join(", "), true, "text gap small"],
+  ["FPR", "fpr", (row) => first(row.fpr), true, "fpr", "false positive rate: trained nulls called an objective, at the method's own verdict and at TPR 0.8"],
+  ["Access", "access", (row) => row.access.join(", "), true, "text gap small access"],
   ["Investigator", "investigator", (row) => row.investigator, true, "text small"],
   ["Cost", "cost", costOf, true, "small", "mean seconds and forward tokens for one organism"],
   ["Record", "date", (row) => row.date, false, "text small gap", "how far it was verified, and its date"],
@@ -87,7 +87,7 @@ function cells(row) {
     [row.access.join(", ") || "none"],
     [bdi(row.investigator), row.model && el("small", null, bdi(row.model)), row.options.map((text) => el("small", null, bdi(text)))],
     [costOf(row) === null ? "–" : `${num(costOf(row), 1)}\u202fs`, row.cost.forward_tokens !== undefined && el("small", null, `${count(row.cost.forward_tokens)} tok.`)],
-    [badge(row.level), el("small", null, row.date, " ", copy)],
+    [badge(row.level), el("small.dated", null, row.date, " ", copy)],
   ];
 }
 

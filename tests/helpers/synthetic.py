@@ -97,3 +97,25 @@ def write_records(folder: Path, n_records: int, n_organisms: int, n_nulls: int =
         samples_path(path).write_text(samples_text(rows))
         levels[record.record_id] = ("rerun", "self", "sealed", "rerun")[n % 4] if role == "method" else "rerun"
     return levels
+
+
+def hostile_record(text: str) -> tuple[Record, tuple]:
+    """A record with one text in every field that takes any: two organisms' worth, an objective and a null."""
+    record, rows = record_of("m", 0.9, cards(1), np.random.default_rng(0), n_nulls=2)
+    card = Card(card_id=text, family="sdf", domain=text, lexicon={text: 1.0}, slots=(
+        Slot(name=text, type="number", truth=text, others=("1", "2", "3", "4", "5")),))
+    changed = []
+    for n, row in enumerate(rows):
+        own = {"card": card, "statement": text, "domain": text, "card_id": text} if row.role != "null" else {}
+        claim = row.claim.model_copy(update={"statement": text, "keywords": (text, "cake")})
+        changed.append(row.model_copy(update=own | {
+            "organism": f"{n}{text}", "unit": f"{n}{text}", "sample_id": text, "family": text, "claim": claim,
+            "evidence_sha256": text, "failure": text, "gate": {text: text}}))
+    return Record.of(
+        tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text),
+        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "source_sha256": text,
+                                                "settings": {text: text}, "config_sha256": text}),
+        investigator=InvestigatorInfo(name=text, sha256=text, model=text, options={text: text}),
+        run=record.run.model_copy(update={"command": text, "evidence_sha256": text, "probes": {"digest": text, "n": text},
+                                          "graders": {text: text}, "versions": {text: text}}),
+        log=LogRef(sha256=DIGEST, eval_id=text)), tuple(changed)

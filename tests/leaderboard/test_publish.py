@@ -30,8 +30,8 @@ def test_what_is_not_expressed_or_broken_is_shown_and_never_counted(make, read_p
     claims = {"a": make.said(), "b": make.said(domain=-1.0), "c": make.said(domain=-1.0)}
     result = publish([make.log(tmp_path, organisms, claims)], tmp_path / "records", tmp_path / "site")
     assert read_page(result.page).ranking[0][2] == "1.00" and "1 unit" in read_page(result.page).text
-    html = result.page.read_text()
-    assert "not expressed: never counted" in html and "broken: never counted" in html
+    pages = "".join(read_page(path).text for path in (tmp_path / "site" / "organisms").iterdir())
+    assert "not expressed: never counted" in pages and "broken: never counted" in pages
     assert "n/a (needs trained nulls)" in read_page(result.page).ranking[0]
 
 
