@@ -127,7 +127,8 @@ class Ranking {
       const [now, up] = sorting();
       const upwards = now === key ? !up : COLUMNS.find((column) => column[1] === key)[3];
       state.write("sort", (upwards ? "" : "-") + key);
-      narrowbench.tables.forEach((table) => table.draw());
+      this.draw();
+      requestAnimationFrame(() => narrowbench.tables.forEach((table) => table !== this && table.draw()));
     });
     made.append(button);
     return made;

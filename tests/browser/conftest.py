@@ -12,9 +12,12 @@ from narrowbench.leaderboard.site import build
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A browser; tests are skipped only where no chromium is installed at all."""
+    """A browser; tests are skipped only where no chromium is installed at all.
+
+    It ends with its module: while Playwright runs, nothing else in this process can start an event loop.
+    """
     binary = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not binary:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed (`apt-get install chromium`), nor is "
