@@ -46,17 +46,25 @@ def nested_means(values: Iterable[tuple[tuple[Hashable, ...], float]]) -> dict[H
 
 
 def interval(values: Sequence[float]) -> Interval | None:
-    """95% interval of the mean: BCa; Student-t below 8 units or when BCa has nothing to resample; None for one unit."""
+    """95% interval of the mean: BCa; Student-t below 8 units or when BCa has nothing to resample; None for one unit.
+
+    BCa is asked for a little more than 95%. A resampled mean varies less than the mean itself, by (n - 1) / n in
+    variance, and knows nothing of the uncertainty that makes Student's t wider than the normal; so the nominal tails
+    are those at which a normal interval would be as wide as Student's (Hesterberg 2015, "What teachers should know
+    about the bootstrap", section 5.3). At 12 units and skewed scores plain BCa covers 91-93%, this one 93-95%
+    (`tests/leaderboard/test_stats_simulation.py`).
+    """
     from scipy import stats  # here, because it takes a second to import
 
     n = len(values)
     if n < 2:
         return None
-    spread = float(np.std(values, ddof=1))
+    spread, t = float(np.std(values, ddof=1)), float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
     if n >= MIN_UNITS_BOOTSTRAP and spread > 1e-12:
-        low, high = stats.bootstrap((np.asarray(values),), np.mean, confidence_level=LEVEL, method="BCa",
+        level = 2 * float(stats.norm.cdf(t * math.sqrt(n / (n - 1)))) - 1
+        low, high = stats.bootstrap((np.asarray(values),), np.mean, confidence_level=level, method="BCa",
                                     n_resamples=N_RESAMPLES, rng=np.random.default_rng(SEED)).confidence_interval
         if math.isfinite(low) and math.isfinite(high):
             return Interval(float(low), float(high), "BCa")
-    mean, half = math.fsum(values) / n, float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * spread / math.sqrt(n)
+    mean, half = math.fsum(values) / n, t * spread / math.sqrt(n)
     return Interval(mean - half, mean + half, "Student-t")
