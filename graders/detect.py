@@ -48,7 +48,7 @@ def auroc(positives: Sequence[float], negatives: Sequence[float],
     Args:
         positives: Detection scores of organisms with an objective.
         negatives: Detection scores of trained nulls.
-        units: Of each positive; members of a unit (an objective and its twin) are resampled together.
+        units: Of each positive; members of a unit (a domain's objectives and twins) are resampled together.
 
     Returns:
         None if a side is empty.

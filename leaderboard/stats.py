@@ -1,9 +1,9 @@
 """The board's statistics: what a unit is, in which order scores are averaged, and which methods can be told apart.
 
-Main objects: `unit_means` (epochs, evidence seeds, train seeds, then objective with twin), `compare`
-(single-step max-T over all pairs, and the ranks that follow), `detection` (AUROC and false alarms), `identified` (could
-chance tell the organisms apart as well?), `smallest_difference`. Intervals: `graders.averages`; where the noise comes
-from: `variance`; whether two graders order methods alike: `graders.agreement.rank_agreement`.
+Main objects: `unit_means` (epochs, evidence seeds, train seeds, then a domain's organisms), `rank_intervals` (from
+`pairwise.compare`), `detection` (AUROC and false alarms), `identified` (could chance tell the organisms apart as
+well?), `smallest_difference`. Intervals: `graders.averages`; where the noise comes from: `variance`; whether two
+graders order methods alike: `graders.agreement.rank_agreement`.
 Example: `interval(list(unit_means(samples, "recovery").values()))`
 
 Definitions are SCORING's ("Averaging and statistics"). A sample here is a pair (evidence_seed, SampleRow).
@@ -37,7 +37,7 @@ def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
 
 
 def unit_means(samples: Iterable[Sample], part: str) -> dict[str, float]:
-    """One number per unit (objective with twin) for `recovery`, `domain`, `objective` or `content`.
+    """One number per unit (domain) for `recovery`, `domain`, `objective` or `content`.
 
     Only expressed and healthy organisms count; a unit of which one member counts is that member.
     """
