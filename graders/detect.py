@@ -60,13 +60,13 @@ def auroc(positives: Sequence[float], negatives: Sequence[float],
     member_UP = np.array([[label == unit for label in labels] for unit in distinct], dtype=float)
     wins_UN = member_UP @ (0.5 + 0.5 * np.sign(np.subtract.outer(positives, negatives)))
     size_U = member_UP.sum(axis=1)
+    n_units, n_nulls = wins_UN.shape
 
     def share(unit, null, axis=-1):
-        unit, null = np.asarray(unit, dtype=int), np.asarray(null, dtype=int)
-        wins = wins_UN[unit[..., :, None], null[..., None, :]].sum(axis=(-2, -1))
-        return wins / (size_U[unit].sum(axis=-1) * null.shape[-1])
+        # How often each was drawn: a product of small matrices instead of a sum over every drawn pair.
+        drawn_U, drawn_N = _drawn(unit, n_units), _drawn(null, n_nulls)
+        return ((drawn_U @ wins_UN) * drawn_N).sum(axis=-1) / ((drawn_U @ size_U) * drawn_N.sum(axis=-1))
 
-    n_units, n_nulls = wins_UN.shape
     value = float(share(np.arange(n_units), np.arange(n_nulls)))
     win_share_UN = wins_UN / size_U[:, None]
     if min(n_units, n_nulls) >= MIN_UNITS_BOOTSTRAP and np.ptp(win_share_UN) > 0:
@@ -80,9 +80,20 @@ def auroc(positives: Sequence[float], negatives: Sequence[float],
     return _wilson(value, min(n_units, n_nulls))
 
 
-def fpr_at_verdict(flagged: Sequence[bool]) -> Estimate | None:
-    """Share of trained nulls of which the verdict says `objective`, with Wilson's interval. None without nulls."""
-    return _wilson(sum(map(bool, flagged)) / len(flagged), len(flagged)) if flagged else None
+def _drawn(index, n: int) -> np.ndarray:
+    """How often each of n items occurs along the last axis of an array of indices."""
+    index_RK = np.asarray(index, dtype=int).reshape(-1, np.shape(index)[-1])
+    place_RK = index_RK + n * np.arange(len(index_RK))[:, None]
+    counts_RN = np.bincount(place_RK.ravel(), minlength=n * len(index_RK)).reshape(-1, n)
+    return counts_RN.reshape(*np.shape(index)[:-1], n).astype(float)
+
+
+def fpr_at_verdict(flagged: Sequence[float]) -> Estimate | None:
+    """Share of trained nulls of which the verdict says `objective`, with Wilson's interval. None without nulls.
+
+    A null whose repeats disagree counts by the share that was flagged.
+    """
+    return _wilson(math.fsum(flagged) / len(flagged), len(flagged)) if flagged else None
 
 
 def fpr_at_tpr(positives: Sequence[float], negatives: Sequence[float], tpr: float = TPR,

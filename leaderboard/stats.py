@@ -15,16 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graders.averages import LEVEL, MIN_UNITS_BOOTSTRAP, nested_means
+from ..graders.averages import MIN_UNITS_BOOTSTRAP, nested_means
 from ..graders.claim import Claim
 from ..graders.detect import Estimate, auroc, fpr_at_tpr
 from ..graders.families import Answer
 from ..graders.identify import Identification, identification
 from ..organisms.spec import Card
+from .pairwise import N_SIGN_FLIPS, compare
 from .record import SampleRow
 
-N_SIGN_FLIPS, SEED = 99_999, 0
 Sample = tuple[int, SampleRow]
+TWIN = "-twin"
+"""How a twin's id ends; before it stands its objective's."""
 
 
 def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
@@ -79,10 +81,10 @@ def detection(samples: Sequence[Sample]) -> Detection:
 
 
 def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Identification]:
-    """Permutation tests of identification over all units, within family, and for each family.
+    """Permutation tests of identification over all objectives, within family, and for each family.
 
-    A unit's claims are those of the first evidence seed, train seed and epoch of each member: repeats of the same
-    question are no further organisms.
+    An organism's claim is that of its first evidence seed, train seed and epoch: repeats of the same question are no
+    further organisms.
 
     Args:
         samples: One method's.
@@ -91,11 +93,11 @@ def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Id
     known = {card.card_id: card for card in cards}
     first: dict[str, Answer] = {}
     for _, row in sorted(((seed, row) for seed, row in samples if row.counted),
-                         key=lambda pair: (pair[1].role, pair[0], pair[1].train_seed, pair[1].epoch)):
+                         key=lambda one: (one[1].role, one[0], one[1].train_seed, one[1].epoch)):
         truth = row.card or known.get(row.card_id)
         if truth is not None:
             claim = Claim(row.claim.verdict, row.claim.confidence, keywords=row.claim.keywords)
-            first.setdefault(row.organism, Answer(row.organism, row.unit, truth, claim))
+            first.setdefault(row.organism, Answer(row.organism, row.organism.removesuffix(TWIN), truth, claim))
     return identification(list(first.values()), cards)
 
 
@@ -112,71 +114,6 @@ def smallest_difference(scores_MU: np.ndarray) -> float | None:
     return 2.8 * float(np.median([np.std(pair, ddof=1) for pair in pairs])) / math.sqrt(n_units)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All pairs of methods on the same units. Matrices are methods x methods, in the order of the scores."""
-
-    differences_MM: np.ndarray
-    """Mean of row minus mean of column."""
-    p_MM: np.ndarray | None
-    """Adjusted for all pairs together (single-step max-T); 1 on the diagonal. None below 8 units."""
-    ranks: list[tuple[int, int]] | None
-    """[1 + number of methods surely better, M - number surely worse] for each method; None below 8 units."""
-
-    def separated(self, i: int, j: int) -> bool:
-        """Whether the two may be called different: adjusted p at most 0.05."""
-        return self.p_MM is not None and bool(self.p_MM[i, j] <= 1 - LEVEL)
-
-
-def compare(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> Comparison:
-    """Which methods differ? Single-step max-T over all pairs (Westfall and Young, 1993).
-
-    Each pair's studentised mean difference is held against the largest of all pairs under random sign flips of the
-    units, one shared matrix of flips for all; so the chance of separating any two equal methods is at most 5%, however
-    many methods there are. Flips stand for the null that differences are as likely to be d as -d; they are shared
-    because pairs with a method in common, and methods on the same units, are no independent evidence.
-
-    Args:
-        scores_MU: A row a method, a column a unit; nothing missing.
-        n_flips: Random flips; the observed signs are counted in beside them, so p is at least 1 / (n_flips + 1).
-    """
-    n_methods, n_units = scores_MU.shape
-    means_M = scores_MU.mean(axis=1) if n_units else np.zeros(n_methods)
-    differences_MM = means_M[:, None] - means_M
-    if n_units < MIN_UNITS_BOOTSTRAP:
-        return Comparison(differences_MM, None, None)
-    first, second = np.triu_indices(n_methods, k=1)
-    p_MM = np.ones((n_methods, n_methods))
-    p_MM[first, second] = p_MM[second, first] = _max_t(scores_MU[first] - scores_MU[second], n_flips)
-    better_MM = (p_MM <= 1 - LEVEL) & (differences_MM > 0)
-    ranks = [(1 + int(better_MM[:, i].sum()), n_methods - int(better_MM[i].sum())) for i in range(n_methods)]
-    return Comparison(differences_MM, p_MM, ranks)
-
-
 def rank_intervals(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> list[tuple[int, int]] | None:
-    """The rank that each method surely has, as (best, worst); see `compare`. None below 8 units."""
-    return compare(scores_MU, n_flips).ranks
-
-
-def _max_t(diff_PU: np.ndarray, n_flips: int) -> np.ndarray:
-    """Adjusted p of each pair's difference.
-
-    |t| = sqrt((n - 1) r^2 / (1 - r^2)) with r = sum(d) / sqrt(n sum(d^2)), and flips leave sum(d^2) as it is; so the
-    order of |r| is that of |t|, and all that is done for a flip is one row of a matrix product.
-    """
-    n_pairs, n_units = diff_PU.shape
-    norm_P = np.sqrt(n_units * (diff_PU**2).sum(axis=1))
-    real_P = norm_P > 1e-12 * n_units  # methods that agree on every unit differ by nothing but rounding
-    if not real_P.any():
-        return np.ones(n_pairs)
-    unit_UP = (diff_PU[real_P] / norm_P[real_P, None]).T
-    rng, largest = np.random.default_rng(SEED), []
-    for start in range(0, n_flips, 2_000):
-        signs_RU = rng.integers(0, 2, (min(2_000, n_flips - start), n_units), dtype=np.int8) * 2.0 - 1.0
-        r_RP = signs_RU @ unit_UP
-        largest.append(np.maximum(r_RP.max(axis=1), -r_RP.min(axis=1)))
-    largest_R = np.sort(np.concatenate(largest))
-    n_as_large = n_flips - np.searchsorted(largest_R, np.abs(unit_UP.sum(axis=0)) - 1e-9)
-    p_P = np.ones(n_pairs)
-    p_P[real_P] = (1 + n_as_large) / (n_flips + 1)
-    return p_P
+    """[1 + number of methods surely better, M - number surely worse] for each method; None below 8 units."""
+    return compare(scores_MU, n_flips).ranks() if scores_MU.shape[1] >= MIN_UNITS_BOOTSTRAP else None

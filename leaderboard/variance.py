@@ -27,7 +27,7 @@ class Components:
     """Variances of a score. None for a level that was never repeated; its share is then in the level above it."""
 
     units: float
-    """Between objectives (with their twins, which are always both there)."""
+    """Between domains (each the mean of its organisms)."""
     train_seeds: float
     """Between trainings of one organism."""
     evidence_seeds: float | None
@@ -45,23 +45,22 @@ def variance_components(samples: Iterable[Sample], part: str = "recovery") -> Co
         part: recovery, domain, objective or content.
 
     Returns:
-        None below three units of which each counted member was trained from at least three seeds.
+        None below three units with an organism that was trained from at least three seeds.
     """
     values = [((row.unit, row.organism, row.train_seed, seed, row.epoch), getattr(row.recovery, part))
               for seed, row in samples if row.counted and getattr(row.recovery, part) is not None]
-    seeds: dict[tuple, set[int]] = defaultdict(set)
-    for (unit, organism, train_seed, *_), _ in values:
-        seeds[unit, organism].add(train_seed)
-    units = {unit for unit, _ in seeds}
-    units -= {unit for (unit, _), found in seeds.items() if len(found) < MIN_SEEDS}
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for (_, organism, train_seed, *_), _ in values:
+        seeds[organism].add(train_seed)
+    level = {key: (value, 0.0) for key, value in values if len(seeds[key[1]]) >= MIN_SEEDS}
+    units = {key[0] for key in level}
     if len(units) < MIN_UNITS:
         return None
-    level = {key: (value, 0.0) for key, value in values if key[0] in units}
     found = []
     for name in ("epochs", "evidence seeds", "train seeds"):
         variance, level = _up(level)
         found.append(variance)
-    # A unit's members are no sample of anything: they are averaged, and their difference is no component.
+    # An objective and its twin are no sample of anything: they are averaged, and their difference is no component.
     _, level = _up(level, random=False)
     variance, _ = _up({("all", *key): value for key, value in level.items()})
     epochs, evidence_seeds, train_seeds = found

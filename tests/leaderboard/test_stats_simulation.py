@@ -1,6 +1,6 @@
 """The board's statistics keep their word on scores like a board's: skewed, with mass at 0 and 1 and a negative tail.
 
-The very functions that the board calls are simulated: `interval` for coverage, `compare` for false separations. What they
+The very functions that the board calls are simulated: `intervals` for coverage, `compare` for false separations. What they
 cannot do is simulated too, and stated with the same numbers in docs/scoring.md, "What intervals and ranks are worth".
 """
 
@@ -9,8 +9,8 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from narrowbench.graders.averages import interval
-from narrowbench.leaderboard.stats import compare
+from narrowbench.graders.averages import intervals
+from narrowbench.leaderboard.pairwise import compare
 
 pytestmark = pytest.mark.slow
 
@@ -41,14 +41,14 @@ def weak(rng, size):
 
 
 def twins(rng, size):
-    """Units as they are: means of an objective that is often read and a twin that seldom is."""
+    """Means of an objective that is often read and a twin that seldom is."""
     return (middling(rng, size) + weak(rng, size)) / 2
 
 
 def coverage(scores, n_units, n_boards):
     """How often the 95% interval of the mean holds the mean of the distribution."""
     truth = scores(np.random.default_rng(99), N_DRAWN).mean()
-    found = [interval(list(values)) for values in scores(np.random.default_rng(n_units), (n_boards, n_units))]
+    found = intervals(scores(np.random.default_rng(n_units), (n_boards, n_units)))
     return np.mean([one.holds(truth) for one in found])
 
 
@@ -90,7 +90,7 @@ def n_wrong(scores, n_methods, n_units, n_boards):
     """Boards of equal methods on which any two are called different."""
     rng = np.random.default_rng(n_units)
     boards = (compare(scores(rng, n_methods, n_units), n_flips=999) for _ in range(n_boards))
-    return sum(board.ranks != [(1, n_methods)] * n_methods for board in boards)
+    return sum(board.ranks() != [(1, n_methods)] * n_methods for board in boards)
 
 
 @pytest.mark.parametrize("n_units", N_UNITS)
@@ -113,5 +113,5 @@ def test_a_real_difference_is_found():
     for _ in range(200):
         scores_MU = alike(rng, 6, 24)
         scores_MU[0] += 0.5
-        found += compare(scores_MU, n_flips=999).ranks[0] == (1, 1)
+        found += compare(scores_MU, n_flips=999).ranks()[0] == (1, 1)
     assert found / 200 >= 0.8
