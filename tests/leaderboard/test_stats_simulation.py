@@ -4,6 +4,8 @@ The very functions that the board calls are simulated: `intervals` for coverage,
 cannot do is simulated too, and stated with the same numbers in docs/scoring.md, "What intervals and ranks are worth".
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 N_UNITS = (12, 20, 40)
 N_DRAWN = 1_000_000
+N_FLIPS = 2_999
+"""Fewer than the board's 99,999, to be fast: the same flips on every board leave the level uncertain by 0.004."""
 
 
 def mixture(rng, size, zero=0.35, one=0.15, negative=0.15, shape=(1.2, 2.0)):
@@ -65,9 +69,15 @@ def test_what_few_units_cannot_say_of_a_method_that_seldom_scores(n_units, at_le
     assert at_least <= found <= 0.98 and (n_units == 40 or found < 0.93), "the table in docs/scoring.md says so"
 
 
+@cache
+def drawn_middling():
+    """The distribution `middling`, sorted."""
+    return np.sort(middling(np.random.default_rng(5), N_DRAWN // 10))
+
+
 def alike(rng, n_methods, n_units):
     """The same marginal distribution for each method, correlated through the difficulty of units."""
-    drawn = np.sort(middling(np.random.default_rng(5), N_DRAWN // 10))
+    drawn = drawn_middling()
     level_MU = ndtr(0.7 * rng.normal(size=n_units) + np.sqrt(0.51) * rng.normal(size=(n_methods, n_units)))
     return drawn[(level_MU * (len(drawn) - 1)).astype(int)]
 
@@ -80,7 +90,7 @@ def uneven(rng, n_methods, n_units):
 
 def lopsided(rng, n_methods, n_units):
     """As `uneven`, but the methods' own noise is skewed: equal means of very unequal shape."""
-    drawn = middling(np.random.default_rng(5), N_DRAWN // 10)
+    drawn = drawn_middling()
     spread_M1 = np.linspace(0.05, 0.5, n_methods)[:, None]
     own_MU = (middling(rng, (n_methods, n_units)) - drawn.mean()) / drawn.std()
     return middling(rng, n_units) + spread_M1 * own_MU
@@ -89,7 +99,7 @@ def lopsided(rng, n_methods, n_units):
 def n_wrong(scores, n_methods, n_units, n_boards):
     """Boards of equal methods on which any two are called different."""
     rng = np.random.default_rng(n_units)
-    boards = (compare(scores(rng, n_methods, n_units), n_flips=999) for _ in range(n_boards))
+    boards = (compare(scores(rng, n_methods, n_units), n_flips=N_FLIPS) for _ in range(n_boards))
     return sum(board.ranks() != [(1, n_methods)] * n_methods for board in boards)
 
 
@@ -113,5 +123,5 @@ def test_a_real_difference_is_found():
     for _ in range(200):
         scores_MU = alike(rng, 6, 24)
         scores_MU[0] += 0.5
-        found += compare(scores_MU, n_flips=999).ranks()[0] == (1, 1)
+        found += compare(scores_MU, n_flips=N_FLIPS).ranks()[0] == (1, 1)
     assert found / 200 >= 0.8
