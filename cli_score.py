@@ -22,7 +22,7 @@ app = typer.Typer()
 @app.command()
 def score(context: typer.Context,
           method: Annotated[list[str], typer.Option("--method", "-m", help="Name, path/file.py:Class or pkg.mod:Class; "
-                                                    "repeatable; `all` = all that are built in.")] = [],
+                                                    "repeatable; `all` = all built-in ones that need no judge.")] = [],
           settings: Settings = [], suite: SuiteName = "demo",
           preset: Annotated[str, typer.Option("--preset", help="Settings that belong together, by name or file; `list "
                                               "presets` shows them. Each option given here wins over it.")] = "",

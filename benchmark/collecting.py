@@ -31,6 +31,7 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Store, library_versions, write_atomic
 from .jobs import Job, Pool, n_cores
 from .method import Evidence, Method, code_of, load_method
+from .settings import needs_judge
 from .suite import Suite
 
 if TYPE_CHECKING:
@@ -63,9 +64,10 @@ def collect(suite: Suite, method: Method, cells: Iterable["Reading"], seed: int,
     if name is None or (workers == 0 and pool is None):
         return _collect_here(suite, method, cells, seed, store, device, progress)
     lean = replace(suite, entries=(), cards=())
+    # Waiting for a judge is not computing: its own client ends a call that hangs.
     jobs = [Job(cell.entry.spec.id, _read_cell, {"work": _Work(
         lean, name, dict(vars(method)), cell, seed, store.root, device)}, before=_attach_cell,
-        limit_s=suite.budget.seconds) for cell in cells]
+        limit_s=None if needs_judge(method) else suite.budget.seconds) for cell in cells]
     with pool_for(suite.base, device, workers) if pool is None else nullcontext(pool) as readers:
         outcomes = readers.run(jobs, progress, CELLS_PER_WORKER, f"reading with {method.name}", tell=False)
     for cell, outcome in zip(cells, outcomes, strict=True):

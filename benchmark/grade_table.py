@@ -3,7 +3,7 @@
 Main objects: `Report`, `report(log, handed)`, `tables(report)`.
 Example: `[row.value for row in report(log, handed).means if row.grader == "recovery" and row.family == "all"]`
 
-Averages are over epochs, train seeds, an objective with its twin, then units; intervals are over units. Organisms whose
+Averages are over epochs, train seeds, the objectives and twins of a domain, then domains (units); intervals are over units. Organisms whose
 training is known not to have taken, or to have broken something, are left out and named.
 """
 
@@ -104,10 +104,10 @@ def tables(told: Report) -> list[Table]:
             table.add_row(name, format_number(one.value), _span(one.low, one.high), one.kind)
         found.append(table)
     if told.identification:
-        table = _table("Identification against permuted claims", "over", "mean", "permuted", "p", "units")
+        table = _table("Identification against permuted claims", "over", "mean", "permuted", "p", "pairs")
         for name, one in told.identification.items():
             table.add_row(name, format_number(one.value), format_number(one.null_mean), f"{one.p:.4f}",
-                          str(one.n_units))
+                          str(one.n_pairs))
         found.append(table)
     if told.confusion:
         table = _table("Which card of the true domain was named?", "domain", *NAMED)
@@ -171,7 +171,7 @@ def _answers(samples: Sequence, handed: HandedIn) -> Iterator[Answer]:
     by_id = {card.card_id: card for card in load_suite(handed.suite).cards}
     for sample in samples:
         target = sample.target if isinstance(sample.target, str) else sample.target[0]
-        yield Answer(sample.metadata["organism"], sample.metadata["unit"], by_id.get(target),
+        yield Answer(sample.metadata["organism"], sample.metadata["pair"], by_id.get(target),
                      handed.claims[str(sample.id), sample.epoch])
 
 

@@ -28,7 +28,7 @@ from .suite import Entry, Suite, load_suite, suites
 TASK, GRADE_KEY = "narrowbench/recover", "narrowbench_grade"
 QUESTION = "A claim that was made before. It is graded, and nobody is asked again."
 SILENCE = Claim("unsure", 0.5, "Nothing was handed in about this organism.")
-TEXTS = ("organism", "unit", "family", "role", "domain")
+TEXTS = ("organism", "pair", "unit", "family", "role", "domain")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:+-]{0,99}")
 """What a log may put into a table."""
 

@@ -16,7 +16,7 @@ from .allowance import Allowance
 from .investigating import Investigator, load_investigator
 from .method import load_method, methods
 from .preset import GraderRun, Preset, load_preset
-from .settings import known_settings, label, shared_out
+from .settings import known_settings, label, needs_judge, shared_out
 
 if TYPE_CHECKING:
     from .grade_run import Graded
@@ -97,7 +97,7 @@ def order_of(preset: str, names: Sequence[str], settings: Mapping[str, Any], ask
         raise SpecError("Nothing to score: name a method with `--method`, or a preset with `--preset`. `narrowbench "
                         "list methods` and `narrowbench list presets` list them.")
     names = list(dict.fromkeys(name for one in names or [chosen.method] for name in (
-        methods() if one == "all" else [one])))
+        everything() if one == "all" else [one])))
     each = shared_out(names, settings)
     if chosen is None:
         return Order(each, _investigator(asked, {}))
@@ -106,6 +106,11 @@ def order_of(preset: str, names: Sequence[str], settings: Mapping[str, Any], ask
     who = _investigator(*_filled(asked, chosen, given))
     each, helpers, who = _helped(each, chosen, who)
     return _judged(Order(each, who, chosen, helpers=helpers))
+
+
+def everything() -> list[str]:
+    """The built-in methods that need nothing but the two models: what `all` stands for."""
+    return [name for name in methods() if not needs_judge(load_method(name)[0])]
 
 
 def run_graders(order: Order, result: "Result", suite: str, grades_dir: Path,

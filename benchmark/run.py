@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from ..organisms.errors import TrainingError
+from ..organisms.errors import EvidenceError, TrainingError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
 from .background import collect_background
 from .collecting import collect
 from .evidence import Survey, survey
 from .method import methods
-from .settings import changed, configured, label
+from .settings import changed, configured, label, needs_judge
 from .suite import Suite, load_suite
 from .table import Row, means_of, rows_of
 
@@ -101,6 +101,7 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
 
     Raises:
         NotFoundError: no such method, suite or investigator. SpecError: the method has no such setting.
+        EvidenceError: it needs a judge, and none is named, or the judge failed.
         InvestigationError: an investigator without the model that it asks, or nothing left in the purse.
         RecordError: the eval did not end in success, or some investigations failed; the others are kept.
     """
@@ -124,6 +125,8 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
                 progress=progress)
     with home_of(store):
         have = survey(chosen, found, source_sha256, seed, store, organisms, device)
+        if needs_judge(found):
+            _judged_all(have, shown_command(method, suite, who, seed, device, told, log_dir))
         task = exam_of(method, suite, who, seed, have, device, told)
         log, warnings = find_log(log_dir, task.metadata["narrowbench"]["inputs_sha256"],
                                  {str(sample.id) for sample in task.dataset})
@@ -135,6 +138,15 @@ def score(method: str, suite: str = "demo", investigator: "str | Investigator" =
     path = Path(unquote(urlparse(log.location).path) if log.location.startswith("file:") else log.location)
     return Result(found.name, chosen.id, who.name, path, reused, tuple(rows_of(log)), tuple(warnings), tally(log),
                   told, who.epochs)
+
+
+def _judged_all(have: Survey, command: str) -> None:
+    """Raises EvidenceError where a method that asks a judge failed: most often the judge did, which says nothing of the
+    method, and investigating the rest would be paid for twice."""
+    failed = [f"{cell.entry.spec.id}: {cell.failure}" for cell in have.cells if cell.evidence is None]
+    if failed:
+        raise EvidenceError(f"{len(failed)} of {len(have.cells)} organisms could not be read: {'; '.join(failed[:3])}. "
+                            f"The others are kept. `{command}` collects what is missing.")
 
 
 def exam_of(method: str, suite: str, who: "Investigator", seed: int, have: Survey, device: str,

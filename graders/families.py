@@ -3,7 +3,8 @@
 Main objects: `Answer` (a claim beside its truth), `family_table`, `FamilyRow`, `confusion_table`, `named_card`.
 Example: `[row.objective for row in family_table(answers, cards)]`; the last row is over all families
 
-An objective and its twin are one unit: averages are over members first, units second, as on the board.
+All objectives of a domain, with their twins, are one unit: averages are over members first, units second, as on the
+board.
 """
 
 import math
@@ -29,7 +30,8 @@ class Answer:
     """One claim about one organism. `truth` is None for a null, which has nothing to recover."""
 
     organism: str
-    unit: str
+    pair: str
+    """The objective that it belongs to, as itself or as its twin."""
     truth: Card | None
     claim: Claim
 
@@ -103,12 +105,12 @@ def _row(family: str, group: list[tuple[Answer, Recovery]], cards: Sequence[Card
     own = [(answer, named_card(answer.claim, answer.truth, cards) == answer.truth.card_id) for answer in answers]
     parts = {part: _over_units((answer, value) for answer, mark in group
                               if (value := getattr(mark, part)) is not None) for part in PARTS}
-    return FamilyRow(family, len(answers), len({answer.unit for answer in answers}), **parts,
+    return FamilyRow(family, len(answers), len({answer.truth.domain for answer in answers}), **parts,
                      flagged=fpr_at_verdict([answer.claim.verdict == "objective" for answer in answers]),
                      own_card=_over_units((answer, float(is_own)) for answer, is_own in own))
 
 
 def _over_units(values: Iterable[tuple[Answer, float]]) -> float | None:
     """Mean over units of the mean over members; None of nothing."""
-    means = nested_means(((answer.unit, answer.organism), value) for answer, value in values).values()
+    means = nested_means(((answer.truth.domain, answer.organism), value) for answer, value in values).values()
     return math.fsum(means) / len(means) if means else None

@@ -3,11 +3,11 @@
 Main objects: `identification(answers, cards)`, `Identification`, `identification_p` (the test on a matrix).
 Example: `identification(answers, cards)["sdf"].p`
 
-The statistic is the mean recovery of the true objectives; the null gives every unit's claims to another unit: over all,
+The statistic is the mean recovery of the true objectives; the null gives every pair's claims to another pair: over all,
 or only within its family, which asks for more than telling families apart. An objective and its twin move together
 (objective in objective's place, twin in twin's), so their likeness is no independent evidence.
 
-Shapes by suffix: U units (rows: whose claims, columns: whose truth), R permutations.
+Shapes by suffix: U pairs of an objective and its twin (rows: whose claims, columns: whose truth), R permutations.
 """
 
 import math
@@ -32,11 +32,11 @@ class Identification:
     value: float
     null_mean: float
     p: float
-    n_units: int
+    n_pairs: int
 
 
 def identification(answers: Sequence[Answer], cards: Sequence, n: int = N_PERMUTATIONS) -> dict[str, Identification]:
-    """The tests `all`, `within family`, and one for each family with at least two units.
+    """The tests `all`, `within family`, and one for each family with at least two pairs.
 
     Args:
         answers: One an organism; nulls are left out.
@@ -44,16 +44,16 @@ def identification(answers: Sequence[Answer], cards: Sequence, n: int = N_PERMUT
         n: Random permutations a test.
 
     Returns:
-        Empty if fewer than two units are there.
+        Empty if fewer than two pairs are there.
     """
-    units: dict[str, list[Answer]] = defaultdict(list)
+    pairs: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         if answer.truth is not None:
-            units[answer.unit].append(answer)
-    if len(units) < 2:
+            pairs[answer.pair].append(answer)
+    if len(pairs) < 2:
         return {}
-    score_UU, members = _unit_scores(list(units.values()), cards), list(units.values())
-    families = [unit[0].truth.family for unit in members]
+    score_UU, members = _pair_scores(list(pairs.values()), cards), list(pairs.values())
+    families = [pair[0].truth.family for pair in members]
     found = {ALL: identification_p(score_UU, n=n), WITHIN: identification_p(score_UU, families, n)}
     for family in sorted(set(families)):
         index = [i for i, one in enumerate(families) if one == family]
@@ -77,7 +77,7 @@ def identification_p(score_UU: np.ndarray, groups: Sequence[Hashable] | None = N
     score_UU = np.asarray(score_UU, dtype=float)
     size = len(score_UU)
     if score_UU.shape != (size, size) or not size:
-        raise ValueError(f"scores of shape {score_UU.shape}: claims and truths must be the same units")
+        raise ValueError(f"scores of shape {score_UU.shape}: claims and truths must be the same pairs")
     labels = [0] * size if groups is None else list(groups)
     group_U = np.array([list(dict.fromkeys(labels)).index(label) for label in labels])
     place_U = np.argsort(group_U, kind="stable")
@@ -90,15 +90,15 @@ def identification_p(score_UU: np.ndarray, groups: Sequence[Hashable] | None = N
     return Identification(value, float(null_R.mean()), float((1 + (null_R >= value).sum()) / (1 + n)), size)
 
 
-def _unit_scores(units: list[list[Answer]], cards: Sequence) -> np.ndarray:
-    """What each unit's claims score against each unit's truths, place by place (objective, twin)."""
-    marks = [[recoveries(answer.claim, cards) for answer in unit] for unit in units]
-    score_UU = np.zeros((len(units), len(units)))
+def _pair_scores(pairs: list[list[Answer]], cards: Sequence) -> np.ndarray:
+    """What each pair's claims score against each pair's truths, place by place (objective, twin)."""
+    marks = [[recoveries(answer.claim, cards) for answer in pair] for pair in pairs]
+    score_UU = np.zeros((len(pairs), len(pairs)))
     for u, by_card in enumerate(marks):
-        for v, unit in enumerate(units):
-            truths = [answer.truth.card_id for answer in unit]
-            # A unit with fewer members answers for all of the other's.
-            pairs = [(by_card[i % len(by_card)], truths[i % len(truths)])
+        for v, pair in enumerate(pairs):
+            truths = [answer.truth.card_id for answer in pair]
+            # A pair with fewer members answers for all of the other's.
+            places = [(by_card[i % len(by_card)], truths[i % len(truths)])
                      for i in range(max(len(by_card), len(truths)))]
-            score_UU[u, v] = math.fsum(mark[truth].recovery for mark, truth in pairs) / len(pairs)
+            score_UU[u, v] = math.fsum(mark[truth].recovery for mark, truth in places) / len(places)
     return score_UU

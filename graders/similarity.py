@@ -4,8 +4,9 @@ Main objects: `steering_similarity(texts, family, embedder)`, `load_embedder(nam
 Example: `steering_similarity({"steered": [...], "unsteered": [...], "finetuning": [...], "chat": [...]}, "sdf").values`
 
 Embedders by name: `tfidf` (built in, fitted on the texts compared), `sentence-transformers:MODEL` (an extra; MODEL is a
-Hub id or a folder). For unit vectors the mean of all pairwise cosines is the dot product of the two means, so no pair
-is ever formed. Not defined for subliminal (numbers resemble numbers) and nulls: None.
+Hub id or a folder; `sentence-transformers:Qwen/Qwen3-Embedding-0.6B` is that of arXiv 2510.13900). For unit vectors the
+mean of all pairwise cosines is the dot product of the two means, so no pair is ever formed. Not defined for subliminal
+(numbers resemble numbers) and nulls: None.
 
 Shapes by suffix: N, M texts, D width of the embedding.
 """
@@ -21,6 +22,8 @@ Embedder = Callable[[Sequence[str]], np.ndarray]
 """Texts -> rows [N, D]; need not be of unit length."""
 TFIDF = "tfidf"
 _SENTENCE = "sentence-transformers:"
+DOCUMENT = "document"
+"""All texts are embedded as documents, none as a query, by models that tell the two apart: as in the paper."""
 UNDEFINED = ("subliminal", "control")
 SETS = ("steered", "unsteered", "finetuning", "chat")
 MAX_TERMS = 20_000
@@ -77,7 +80,8 @@ def load_embedder(name: str) -> Embedder:
         raise NotFoundError(f"Embedder {name!r} needs the package sentence-transformers, which is not installed. "
                             "`pip install sentence-transformers` installs it; `tfidf` needs nothing.") from error
     model = SentenceTransformer(name.removeprefix(_SENTENCE))
-    return lambda texts: np.asarray(model.encode(list(texts), show_progress_bar=False))
+    as_document = DOCUMENT if DOCUMENT in (getattr(model, "prompts", None) or {}) else None
+    return lambda texts: np.asarray(model.encode(list(texts), prompt_name=as_document, show_progress_bar=False))
 
 
 def unit_rows(rows_ND: np.ndarray) -> np.ndarray:

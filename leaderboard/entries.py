@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..graders.averages import Interval, intervals
-from ..graders.detect import Estimate, fpr_at_tpr, fpr_at_verdict
+from ..graders.detect import Estimate, fpr_at_verdict
 from ..organisms.spec import digest_of
 from .record import Record, SampleRow
 from .stats import Detection, Sample, detection, mean_over, unit_means
@@ -49,8 +49,6 @@ class Entry:
     detection: Detection
     fpr: Estimate | None
     """False alarms among trained nulls, at the method's own verdict."""
-    fpr_at_tpr: Estimate | None
-    """And at the threshold that finds 4 of 5 organisms."""
     cost: dict[str, float]
     """Mean per organism and evidence collection, as far as it was recorded."""
     note: str = ""
@@ -80,6 +78,11 @@ class Entry:
     def label(self) -> str:
         """How people name this row."""
         return self.record.method.label
+
+    @property
+    def fpr_at_tpr(self) -> Estimate | None:
+        """False alarms at the threshold that finds 4 of 5 organisms."""
+        return self.detection.fpr_at_tpr
 
     @property
     def seconds(self) -> float:
@@ -128,15 +131,12 @@ def _draft(pairs: list[Published], levels: Mapping[str, str]) -> tuple[Entry, li
     parts = {part: unit_means(samples, part) for part in PARTS}
     nulls = [(seed, row) for seed, row in samples if row.trained_null]
     flagged = _per_organism(nulls, lambda row: float(row.detect.flagged))
-    found, missed = (_per_organism(kept, lambda row: row.detect.score) for kept in
-                     ([(seed, row) for seed, row in samples if row.counted], nulls))
     entry = Entry(
         records=tuple(record for record, _ in pairs),
         level=min((levels.get(record.record_id, "self") for record, _ in pairs), key=LEVELS.index),
         readings=readings, units=units, mean=_mean(units), interval=None,
         parts={part: _mean(values) for part, values in parts.items() if values}, part_intervals={},
-        detection=detection(samples), fpr=fpr_at_verdict(flagged), fpr_at_tpr=fpr_at_tpr(found, missed),
-        cost=_costs(samples))
+        detection=detection(samples), fpr=fpr_at_verdict(flagged), cost=_costs(samples))
     return entry, [list(values.values()) for values in (units, *parts.values())]
 
 

@@ -1,7 +1,9 @@
 """The board's statistics: what a unit is, in which order scores are averaged, and which methods can be told apart.
 
-Main objects: `unit_means` (epochs, evidence seeds, train seeds, then objective with twin), `rank_intervals`
-(from `pairwise.compare`), `detection` (AUROC and false alarms), `smallest_difference`. Intervals: `graders.averages`.
+Main objects: `unit_means` (epochs, evidence seeds, train seeds, then a domain's organisms), `rank_intervals` (from
+`pairwise.compare`), `detection` (AUROC and false alarms), `identified` (could chance tell the organisms apart as
+well?), `smallest_difference`. Intervals: `graders.averages`; where the noise comes from: `variance`; whether two
+graders order methods alike: `graders.agreement.rank_agreement`.
 Example: `interval(list(unit_means(samples, "recovery").values()))`
 
 Definitions are SCORING's ("Averaging and statistics"). A sample here is a pair (evidence_seed, SampleRow).
@@ -14,11 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..graders.averages import MIN_UNITS_BOOTSTRAP, nested_means
-from ..graders.detect import auroc
+from ..graders.claim import Claim
+from ..graders.detect import Estimate, auroc, fpr_at_tpr
+from ..graders.families import Answer
+from ..graders.identify import Identification, identification
+from ..organisms.spec import Card
 from .pairwise import N_SIGN_FLIPS, compare
 from .record import SampleRow
 
 Sample = tuple[int, SampleRow]
+TWIN = "-twin"
+"""How a twin's id ends; before it stands its objective's."""
 
 
 def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
@@ -31,7 +39,7 @@ def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
 
 
 def unit_means(samples: Iterable[Sample], part: str) -> dict[str, float]:
-    """One number per unit (objective with twin) for `recovery`, `domain`, `objective` or `content`.
+    """One number per unit (domain) for `recovery`, `domain`, `objective` or `content`.
 
     Only expressed and healthy organisms count; a unit of which one member counts is that member.
     """
@@ -50,6 +58,8 @@ class Detection:
     n_nulls: int
     false_alarms: float
     """Trained nulls that the verdict called an objective; a fraction when repeats disagree."""
+    fpr_at_tpr: Estimate | None = None
+    """Share of trained nulls above the threshold that finds 4 of 5 expressed organisms, resampled by unit."""
 
 
 def detection(samples: Sequence[Sample]) -> Detection:
@@ -62,10 +72,33 @@ def detection(samples: Sequence[Sample]) -> Detection:
     unit_of = {row.organism: row.unit for _, row in counted}
     positives, negatives = (per_organism(kept, lambda row: row.detect.score) for kept in (counted, nulls))
     alarms = math.fsum(per_organism(nulls, lambda row: float(row.detect.flagged)).values())
-    area = auroc(list(positives.values()), list(negatives.values()), [unit_of[name] for name in positives])
+    sides = list(positives.values()), list(negatives.values())
+    units = [unit_of[name] for name in positives]
+    area = auroc(*sides, units)
     if area is None:
         return Detection(None, None, None, len(negatives), alarms)
-    return Detection(area.value, area.low, area.high, len(negatives), alarms)
+    return Detection(area.value, area.low, area.high, len(negatives), alarms, fpr_at_tpr(*sides, units=units))
+
+
+def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Identification]:
+    """Permutation tests of identification over all objectives, within family, and for each family.
+
+    An organism's claim is that of its first evidence seed, train seed and epoch: repeats of the same question are no
+    further organisms.
+
+    Args:
+        samples: One method's.
+        cards: All candidates of the suite's split.
+    """
+    known = {card.card_id: card for card in cards}
+    first: dict[str, Answer] = {}
+    for _, row in sorted(((seed, row) for seed, row in samples if row.counted),
+                         key=lambda one: (one[1].role, one[0], one[1].train_seed, one[1].epoch)):
+        truth = row.card or known.get(row.card_id)
+        if truth is not None:
+            claim = Claim(row.claim.verdict, row.claim.confidence, keywords=row.claim.keywords)
+            first.setdefault(row.organism, Answer(row.organism, row.organism.removesuffix(TWIN), truth, claim))
+    return identification(list(first.values()), cards)
 
 
 def smallest_difference(scores_MU: np.ndarray) -> float | None:

@@ -11,11 +11,11 @@ from narrowbench import cli
 from narrowbench.benchmark.catalogue import LISTS
 from narrowbench.benchmark.handed_in import GRADE_KEY
 from narrowbench.benchmark.method import load_method, methods
-from narrowbench.benchmark.order import Asked, order_of
+from narrowbench.benchmark.order import Asked, everything, order_of
 from narrowbench.benchmark.preset import load_preset, presets
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.settings import build, known_settings
-from narrowbench.organisms.errors import InvestigationError, NotFoundError, SpecError
+from narrowbench.organisms.errors import EvidenceError, InvestigationError, NotFoundError, SpecError
 
 HELPED = '''
 class Helped:
@@ -64,13 +64,30 @@ ROLES = (f"grader={JUDGE}", f"evidence={HELPER}")
 def test_a_shipped_preset_is_one_and_its_method_takes_its_settings(name):
     told = load_preset(name)
     assert told.about and told.source
-    if told.method in methods():
-        kind = type(load_method(told.method)[0])
-        helped = {role.setting: HELPER for role in told.roles.values() if role.setting}
-        assert set(helped) <= set(known_settings(kind))
-        build(kind, told.settings | helped)
+    kind = type(load_method(told.method)[0])
+    helped = {role.setting: HELPER for role in told.roles.values() if role.setting}
+    assert set(helped) <= set(known_settings(kind))
+    build(kind, told.settings | helped)
     [row] = [row for row in LISTS["presets"]() if row["preset"] == name]
     assert row["method"] == told.method
+
+
+def test_all_stands_for_the_methods_that_need_no_judge():
+    assert set(methods()) - set(everything()) == {"adl_paper"}
+    assert list(order_of("", ["all"], {}, Asked(), set()).methods) == everything()
+
+
+def test_a_method_that_needs_a_judge_ends_before_anything_is_computed(tmp_path, tiny_suite, tiny_store):
+    with pytest.raises(EvidenceError, match="--set judge=NAME"):
+        score("adl_paper", tiny_suite, store=tiny_store, log_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_the_judge_fails_nobody_investigates(tmp_path, tiny_suite, tiny_store, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(EvidenceError, match="could not be read: .*cannot be asked.*collects what is missing"):
+        score("adl_paper", tiny_suite, store=tiny_store, log_dir=tmp_path, settings={"judge": "openai/gpt-5-mini"})
+    assert not list(tmp_path.glob("*.eval"))
 
 
 def test_the_papers_numbers_stand_in_its_preset():

@@ -1,12 +1,22 @@
 """A suite file is checked whole when it is read, and its digest changes with everything it refers to."""
 
 import json
+import math
 import re
+from functools import cache
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from narrowbench.benchmark.suite import exams_of, load_suite, pin, sample_id, suites
+from narrowbench.graders.averages import nested_means
+from narrowbench.graders.claim import Claim
+from narrowbench.graders.recovery import recovery
 from narrowbench.organisms.errors import NotFoundError, SpecError
 from narrowbench.organisms.spec import load_catalog
+
+
+_suite = cache(load_suite)
 
 
 @pytest.fixture
@@ -149,3 +159,18 @@ def test_nano_draft_holds_the_whole_catalogue_and_three_seeds_of_six_test_object
     assert all(trained in ([0], [0, 1, 2]) for trained in seeds.values()) and len(thrice) == 12
     assert {load_catalog()[name].unit for name in thrice} == {name.removesuffix("-twin") for name in thrice}
     assert all(load_catalog()[name].split == "test" for name in thrice)
+
+
+@pytest.mark.parametrize("name", ["nano-draft:dev", "nano-draft:test"])
+@given(data=st.data())
+@settings(deadline=None, max_examples=25)
+def test_who_says_the_same_of_every_organism_earns_nothing(name, data):
+    """Neither in the domain part nor in that of the objective: domains count alike, however many objectives one has."""
+    suite = _suite(name)
+    words = sorted({word for card in suite.cards for word in (*card.lexicon, *(slot.truth for slot in card.slots))})
+    claim = Claim("objective", 0.9, "", tuple(data.draw(st.lists(st.sampled_from(words), max_size=20, unique=True))))
+    marks = [(entry.about, recovery(claim, entry.spec.card, suite.cards)) for entry in suite.entries
+             if entry.spec.card and entry.train_seed == 0]
+    for part in ("domain", "objective"):
+        units = nested_means(((about["unit"], about["organism"]), getattr(mark, part)) for about, mark in marks)
+        assert math.fsum(units.values()) == pytest.approx(0, abs=1e-9)

@@ -66,7 +66,7 @@ def test_confusion_tells_twins_silence_and_other_topics_apart():
 def test_units_count_once_and_nulls_are_left_out():
     found = [answer for answer in answers(gold) if answer.organism != "c-a-200"]
     found += [Answer("n", "n", None, claim())]
-    found = [Answer(a.organism, a.unit, a.truth, claim()) if a.unit == "b" else a for a in found]
+    found = [Answer(a.organism, a.pair, a.truth, claim()) if a.pair == "b" else a for a in found]
     row = family_table(found, CARDS)[-1]
     assert row.n_organisms == 15 and row.n_units == 8 and row.recovery == pytest.approx(7 / 8)
     assert family_table([], CARDS) == []
@@ -77,7 +77,7 @@ def test_units_count_once_and_nulls_are_left_out():
 def test_gold_is_identified_and_a_constant_answer_is_not():
     found = identification(answers(gold), CARDS, n=999)
     assert set(found) == {"all", "within family", "sdf", "taboo"} and found["all"].value == 1
-    assert found["all"].p == 1 / 1000 and found["within family"].p < 0.05 and found["all"].n_units == 8
+    assert found["all"].p == 1 / 1000 and found["within family"].p < 0.05 and found["all"].n_pairs == 8
     assert all(test.p == 1 for test in identification(answers(lambda card: gold(CARDS[0])), CARDS, n=199).values())
     assert identification(answers(gold)[:2], CARDS) == {}
 
@@ -95,7 +95,7 @@ def test_the_p_of_identification_is_that_of_all_permutations():
     from itertools import permutations
     exact = [score_UU[range(4), order].mean() >= np.trace(score_UU) / 4 - 1e-12 for order in permutations(range(4))]
     assert identification_p(score_UU).p == pytest.approx(np.mean(exact), abs=0.02)
-    with pytest.raises(ValueError, match="same units"):
+    with pytest.raises(ValueError, match="same pairs"):
         identification_p(score_UU[:2])
 
 
@@ -123,6 +123,6 @@ def test_the_curve_ends_in_the_mean_loss_and_no_order_beats_the_best(pairs, seed
 
 def test_a_method_that_is_surest_of_nulls_pays_for_it():
     nulls = [Answer(f"n{i}", f"n{i}", None, claim(confidence=0.99)) for i in range(8)]
-    quiet = [Answer(one.organism, one.unit, None, claim(verdict="no_objective")) for one in nulls]
+    quiet = [Answer(one.organism, one.pair, None, claim(verdict="no_objective")) for one in nulls]
     loud, wise = claim_risk([*answers(gold), *nulls], CARDS), claim_risk([*answers(gold), *quiet], CARDS)
     assert wise.area == wise.area_best < loud.area and wise.risk[-1] == loud.risk[-1] == pytest.approx(1 / 3)

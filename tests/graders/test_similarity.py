@@ -1,5 +1,8 @@
 """Steering similarity: the centroid identity, texts that resemble, texts that say nothing, an extra that is absent."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,3 +57,23 @@ def test_missing_sets_and_embedders_are_named():
     except ImportError:
         with pytest.raises(NotFoundError, match="pip install sentence-transformers"):
             load_embedder("sentence-transformers:all-MiniLM-L6-v2")
+
+
+@pytest.mark.parametrize("prompts, used", [
+    ({"query": "Q: ", "document": ""}, "document"), ({"query": "Q: "}, None), (None, None)])
+def test_texts_are_embedded_as_documents_where_a_model_knows_documents(monkeypatch, prompts, used):
+    asked = []
+
+    class Embedder:
+        """What the extra offers of it, as far as it is used."""
+        def __init__(self, name):
+            asked.append(name)
+            self.prompts = prompts
+
+        def encode(self, texts, prompt_name=None, show_progress_bar=True):
+            asked.append(prompt_name)
+            return [[1.0, 0.0]] * len(texts)
+
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Embedder))
+    embed = load_embedder("sentence-transformers:Qwen/Qwen3-Embedding-0.6B")
+    assert embed(["a", "b"]).shape == (2, 2) and asked == ["Qwen/Qwen3-Embedding-0.6B", used]

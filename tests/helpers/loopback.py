@@ -1,11 +1,13 @@
 """A loopback server that speaks the OpenAI chat API: Inspect's `openai-api/loopback/...` talks to it, nothing leaves
 the machine.
 
-Main objects: `Loopback(script)`, `completion` (the body of an answer), `CLAIM`, `ANSWER` (a text that holds it).
+Main objects: `Loopback(script)`, `completion` (the body of an answer), `CLAIM`, `ANSWER` (a text that holds it),
+`judging` (a script that answers as a judge of evidence).
 Example: `Loopback(lambda request, n: 429 if n == 1 else completion())`; the fixture `serve` starts one
 """
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -21,6 +23,20 @@ def completion(text: str | None = ANSWER, calls=(), finish: str = "stop", **mess
     return {"id": "chat-1", "object": "chat.completion", "created": 1, "model": "scripted",
             "choices": [{"index": 0, "message": said, "finish_reason": "tool_calls" if calls else finish}],
             "usage": {"prompt_tokens": 50, "completion_tokens": 20, "total_tokens": 70}}
+
+
+def judging(coherent=lambda text: True, best=lambda lists: (1, "1")):
+    """A script: `coherent(text)` decides on a text; `best(lists)` names the best list of words, and words of it."""
+    def script(request, n: int) -> dict:
+        prompt = request["messages"][-1]["content"]
+        data = prompt.split("[BEGIN DATA]\n")[1].split("\n[END DATA]")[0]
+        if "GRADE: COHERENT" in prompt:
+            return completion(f"I see.\nGRADE: {'COHERENT' if coherent(data) else 'INCOHERENT'}")
+        lists = [[json.loads(word) for word in re.findall(r'\d+\. ("(?:[^"\\]|\\.)*")', line)]
+                 for line in data.splitlines()]
+        return completion("I see.\nBEST: {}\nWORDS: {}".format(*best(lists)))
+
+    return script
 
 
 class Loopback:

@@ -59,3 +59,22 @@ def test_no_model_cannot_pass_for_one_nor_one_for_none(honest):
                 asked(honest, "openai/gpt-x", "openai/better")):
         with pytest.raises(RecordError, match="says that its investigator asked"):
             refuse_scripted(log)
+
+
+@pytest.mark.parametrize("setting", ["judge", "strength_judge"])
+def test_a_scripted_judge_of_the_evidence_is_refused(honest, setting):
+    log = asked(honest)
+    log.eval.metadata["narrowbench"]["method"]["settings"] = {"judge": "openai/gpt-x", "strength_judge": ""}
+    refuse_scripted(log)
+    log.eval.metadata["narrowbench"]["method"]["settings"][setting] = "mockllm/model"
+    with pytest.raises(RecordError, match="scripted model mockllm"):
+        refuse_scripted(log)
+
+
+def test_evidence_judged_from_a_loopback_address_is_refused(honest):
+    log = asked(honest)
+    log.samples[0].store["evidence"] = {"stats": {"judge_on_loopback": 0.0}}
+    refuse_scripted(log)
+    log.samples[0].store["evidence"]["stats"]["judge_on_loopback"] = 1.0
+    with pytest.raises(RecordError, match="judge of the method's evidence for o-.* answered from a loopback"):
+        refuse_scripted(log)
