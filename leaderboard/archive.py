@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..organisms.errors import RecordError
 from ..organisms.store import write_atomic
 from .record import SCHEMA_VERSION, Record, SampleRow, first_reason, samples_text
+
+MAX_RECORD_BYTES, MAX_SAMPLES_BYTES = 1_000_000, 100_000_000
 
 
 def samples_path(record_path: Path) -> Path:
@@ -45,6 +45,9 @@ def write(record: Record, samples: Sequence[SampleRow], records_dir: Path) -> tu
 def read(path: Path) -> tuple[Record, tuple[SampleRow, ...]]:
     """Reads a record and its samples. Raises RecordError if a byte of either was changed, or the schema is unknown."""
     try:
+        if path.stat().st_size > MAX_RECORD_BYTES or samples_path(path).stat().st_size > MAX_SAMPLES_BYTES:
+            raise RecordError(f"{path}: more than {MAX_RECORD_BYTES} bytes, or {MAX_SAMPLES_BYTES} of samples, are no "
+                              "record.")
         text = path.read_bytes().decode()
         raw: Any = json.loads(text)
         version = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -53,11 +56,14 @@ def read(path: Path) -> tuple[Record, tuple[SampleRow, ...]]:
         record = Record.model_validate(raw)
         lines = samples_path(path).read_bytes().decode()
         samples = tuple(SampleRow.model_validate_json(line) for line in lines.removesuffix("\n").split("\n"))
-    except (OSError, ValidationError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        changed = text != record.to_json() or lines != samples_text(samples) or len(samples) != record.samples.rows \
+            or hashlib.sha256(lines.encode()).hexdigest() != record.samples.sha256
+    except RecordError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # what any bytes at all can make of JSON and its schema
         raise RecordError(f"{path}: not a whole record ({first_reason(error)}). Move it away and publish its log "
                           "again.") from error
-    if text != record.to_json() or lines != samples_text(samples) or len(samples) != record.samples.rows \
-            or hashlib.sha256(lines.encode()).hexdigest() != record.samples.sha256:
+    if changed:
         raise RecordError(f"{path}: the record or its samples were changed after they were written. Move both away "
                           "and publish the log again.")
     return record, samples
