@@ -18,7 +18,6 @@ from ..graders.detect import detection_score
 from ..graders.recovery import recovery
 from ..organisms import shipped
 from ..organisms.errors import NarrowbenchError, RecordError
-from ..organisms.seal import took
 from ..organisms.spec import Card
 from .record import ClaimRow, Record, RecoveryRow, SampleRow
 
@@ -93,7 +92,7 @@ def _training(row: SampleRow, entry: Entry, builds: dict[str, shipped.Build]) ->
     if build is None:
         return
     passport = _passport(build.folder)
-    so = {"organism": build.organism, "train_seed": build.seed, "expressed": took(passport),
+    so = {"organism": build.organism, "train_seed": build.seed, "expressed": shipped.took(passport),
           "healthy": bool(passport["health"]["healthy"]), "gate": passport["gate"]}
     for key, value in so.items():
         if getattr(row, key) != value:
