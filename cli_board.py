@@ -108,4 +108,4 @@ def submit(record: Annotated[Path, typer.Argument(help="A record file.")],
     for name, text in packed.files.items():
         typer.echo(f"{packed.place.as_posix()}/{name}  {len(text.encode()):,} bytes")
     typer.echo(f"packed in {place}" if place else "nothing was written")
-    typer.echo(packed.how_to(record))
+    typer.echo(packed.how_to(record, place is not None))

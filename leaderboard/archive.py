@@ -1,7 +1,7 @@
 """A folder of records that only ever grows: records are added and read back, never replaced and never deleted.
 
 Main objects: `write`, `read`, `read_all`. Layout: `<suite>/<method>-<id>.json`, its samples beside it in
-`<method>-<id>.samples.jsonl`.
+`<method>-<id>.samples.jsonl`; `levels.json` (`levels.py`) and `logs.json` (which logs were published) on top.
 Example: `published, left_out = read_all(Path("records"))`
 """
 
@@ -16,6 +16,7 @@ from ..organisms.store import write_atomic
 from .record import SCHEMA_VERSION, Record, SampleRow, first_reason, samples_text
 
 MAX_RECORD_BYTES, MAX_SAMPLES_BYTES = 1_000_000, 100_000_000
+LOGS = "logs.json"
 
 
 def samples_path(record_path: Path) -> Path:
@@ -78,3 +79,21 @@ def read_all(records_dir: Path) -> tuple[list[tuple[Record, tuple[SampleRow, ...
         except RecordError as error:
             left_out.append((path, str(error)))
     return sorted(whole, key=lambda pair: (pair[0].run.completed, pair[0].record_id)), left_out
+
+
+def published_logs(records_dir: Path) -> dict[str, str]:
+    """sha256 of a log -> the record, below the folder, that was made from it here. Empty where nothing is noted.
+
+    Only `remember` writes the note, so that a record that somebody sent cannot stand in for the log that it names.
+    """
+    try:
+        noted = json.loads((records_dir / LOGS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}  # it only saves reading the logs again
+    return {key: value for key, value in noted.items() if isinstance(value, str)} if isinstance(noted, dict) else {}
+
+
+def remember(records_dir: Path, logs: dict[str, str]) -> None:
+    """Notes which logs were published, as of `published_logs`."""
+    if logs and logs != published_logs(records_dir):
+        write_atomic(records_dir / LOGS, json.dumps(logs, indent=1, sort_keys=True) + "\n")

@@ -35,7 +35,7 @@ class Level(BaseModel):
 
     level: Name
     by: str = Field(min_length=1)
-    on: date
+    on: date | None
     reason: str = Field(min_length=1)
 
     @property
@@ -44,7 +44,7 @@ class Level(BaseModel):
         return self.level in RANKED
 
 
-SELF = Level(level="self", by="its author", on=date.min, reason="nobody else has checked it")
+SELF = Level(level="self", by="its author", on=None, reason="nobody else has checked it")
 
 
 class _File(BaseModel):

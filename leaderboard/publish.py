@@ -15,10 +15,11 @@ from pathlib import Path
 from .. import benchmark
 from ..organisms.code import code_sha256
 from ..organisms.errors import RecordError
+from ..organisms.store import sha256_file
 from .against_suite import check_published
-from .archive import write
+from .archive import published_logs, read, remember, write
 from .collect import record_of
-from .grades import Grades, read_grades, source_of
+from .grades import read_grades, source_of
 from .levels import grant
 from .log_file import read_header, read_log
 from .record import Record
@@ -60,10 +61,11 @@ def publish(logs: Sequence[Path], records_dir: Path, out_dir: Path, vouch: Vouch
         RecordError: there is no such level to give, or the file of levels is damaged.
     """
     written, reused, skipped, raised, not_raised = [], [], [], [], []
-    runs, graded = _sorted_out(logs)
+    known = published_logs(records_dir)
+    runs, graded = _sorted_out(logs, known)
     for log in runs:
         try:
-            record, new, path = _add(log, graded, records_dir)
+            record, new, path = _add(log, graded, records_dir, known)
         except RecordError as error:
             skipped.append((log, str(error)))
             continue
@@ -76,6 +78,7 @@ def publish(logs: Sequence[Path], records_dir: Path, out_dir: Path, vouch: Vouch
             raised.append(record.record_id)
     skipped += [(path, f"{path}: not published: the log that it grades is not among those given.")
                 for paths in graded.values() for path in paths]
+    remember(records_dir, known)
     if vouch is not None and raised:
         grant(records_dir, raised, vouch.level, vouch.by, vouch.reason)
     try:
@@ -87,11 +90,12 @@ def publish(logs: Sequence[Path], records_dir: Path, out_dir: Path, vouch: Vouch
     return PublishResult(site.page, tuple(written), tuple(reused), tuple(skipped), site.left_out, tuple(not_raised))
 
 
-def _sorted_out(logs: Sequence[Path]) -> tuple[list[Path], dict[str, list[Path]]]:
+def _sorted_out(logs: Sequence[Path], known: dict[str, str]) -> tuple[list[Path], dict[str, list[Path]]]:
     """Logs of runs, and sha256 of a run's log -> logs of judges' grades of it, the newest first."""
     runs, graded = [], {}
     for log in logs:
-        header = read_header(log) if log.is_file() else None
+        seen = not log.is_file() or sha256_file(log) in known
+        header = None if seen else read_header(log)
         if header is not None and (source := source_of(header)):
             graded.setdefault(source, []).insert(0, log)
         else:
@@ -99,17 +103,23 @@ def _sorted_out(logs: Sequence[Path]) -> tuple[list[Path], dict[str, list[Path]]
     return runs, graded
 
 
-def _add(path: Path, graded: dict[str, list[Path]], records_dir: Path) -> tuple[Record, bool, Path]:
-    """The record of a log, whether it is new, and where it lies; grades that were taken in are taken out of `graded`."""
-    log, grades = read_log(path), None
-    if graded and (of_this := graded.pop(hashlib.sha256(path.read_bytes()).hexdigest(), None)):
-        grades: Grades | None = read_grades(of_this[0])
-    record, samples = record_of(path, log, grades)
+def _add(path: Path, graded: dict[str, list[Path]], records_dir: Path,
+         known: dict[str, str]) -> tuple[Record, bool, Path]:
+    """The record of a log, whether it is new, and where it lies; grades that were taken in are taken out of `graded`,
+    and the log is noted in `known`."""
+    sha256 = sha256_file(path) if path.is_file() else ""
+    of_this = graded.pop(sha256, None)
+    if of_this is None and sha256 in known and (records_dir / known[sha256]).is_file():
+        place = records_dir / known[sha256]
+        return read(place)[0], False, place
+    log = read_log(path)
+    record, samples = record_of(path, log, read_grades(of_this[0]) if of_this else None)
     try:
         check_published(record, samples)
     except RecordError as error:
         raise RecordError(f"{path}: {error}.") from error
     place, new = write(record, samples, records_dir)
+    known[sha256] = place.relative_to(records_dir).as_posix()
     return record, new, place
 
 

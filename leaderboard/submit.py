@@ -15,15 +15,14 @@ from pathlib import Path
 
 from ..organisms.errors import RecordError
 from ..organisms.store import write_atomic
-from .archive import read, samples_path
+from .archive import samples_path
 from .record import Record
 from .verify import ACCEPTED, verify
 
 ROOT, LOGS, README = "submissions", "logs.json", "README.md"
 HOW_TO = """\
-To send it: fork the repository of the leaderboard, make a branch, and put the folder in:
-  narrowbench submit {record} --to folder:PATH_OF_YOUR_CLONE
-  git add {place} && git commit -m "Submission: {method} on {suite}" && git push
+To send it, in a clone of your fork of the leaderboard's repository, on a branch of its own:
+{put}  git add {place} && git commit -m "Submission: {method} on {suite}" && git push
 Then open a pull request with only this folder in it. The workflow `verify` checks it with the code of the main branch;
 keep the logs, maintainers may ask for them."""
 
@@ -38,9 +37,10 @@ class Submission:
     files: dict[str, str]
     """Name -> text."""
 
-    def how_to(self, record_path: Path) -> str:
-        """How the pull request is opened."""
-        return HOW_TO.format(record=record_path, place=self.place.as_posix(), method=self.record.method.name,
+    def how_to(self, record_path: Path, written: bool) -> str:
+        """How the pull request is opened; `written`: the folder lies in the clone already."""
+        put = "" if written else f"  narrowbench submit {record_path} --to folder:PATH_OF_YOUR_CLONE\n"
+        return HOW_TO.format(put=put, place=self.place.as_posix(), method=self.record.method.name,
                              suite=self.record.suite.id)
 
 
@@ -54,7 +54,11 @@ def pack(path: Path) -> Submission:
     if verdict.code != ACCEPTED:
         raise RecordError(f"{path} is not packed, since it would be refused: {'; '.join(verdict.reasons[:3])}. "
                           f"`narrowbench verify {path}` shows all reasons.")
-    record, _ = read(path)
+    return of(verdict.record, path)
+
+
+def of(record: Record, path: Path) -> Submission:
+    """The submission of a record that lies at `path`, whatever `verify` says of it."""
     logs = {"run": record.log.model_dump(mode="json"),
             **({"grades": record.panel.log.model_dump(mode="json")} if record.panel else {})}
     name = record.path.name
