@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from inspect_ai import Task, eval, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import read_eval_log, write_eval_log
-from inspect_ai.model import ChatMessageTool, ChatMessageUser, ModelOutput
+from inspect_ai.model import (ChatMessageTool, ChatMessageUser, ModelConfig, ModelOutput, ModelUsage, get_model)
 from inspect_ai.solver import solver
 from pydantic import BaseModel
 
+from narrowbench.benchmark.grade_task import grade
 from narrowbench.benchmark.investigating import load_investigator
 from narrowbench.benchmark.method import Evidence, load_method
 from narrowbench.benchmark.suite import load_suite
@@ -26,7 +27,7 @@ from narrowbench.benchmark.task import QUESTION, detect, recovery
 from narrowbench.graders.claim import Claim
 from narrowbench.leaderboard import record as room
 from narrowbench.leaderboard.against_log import find_logs
-from narrowbench.leaderboard.archive import samples_path, write
+from narrowbench.leaderboard.archive import read, samples_path, write
 from narrowbench.leaderboard.collect import collect
 from narrowbench.leaderboard.consistency import DECLARED
 from narrowbench.leaderboard.levels import grant, level_of, levels_of
@@ -351,6 +352,61 @@ def test_an_incomplete_run_of_a_built_in_suite_is_not_published(honest, tmp_path
     write_eval_log(log, str(tmp_path / "few.eval"))
     result = publish([tmp_path / "few.eval"], tmp_path / "records", tmp_path / "site")
     assert not result.written and "it holds 5 samples" in result.skipped[0][1]
+
+
+@pytest.fixture(scope="module")
+def judged(honest, tmp_path_factory):
+    """(log of the run, log of its grades): graded by a scripted judge, which the log is then made not to tell."""
+    [run], folder = find_logs(honest[2]).values(), tmp_path_factory.mktemp("grades")
+
+    def vote(messages, *_):
+        output = ModelOutput.from_content("mockllm/model", "GRADE: 4")
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    [log] = eval(grade(str(run), "hypothesis_grade", SUITE), model=None, display="none", log_dir=str(folder),
+                 model_roles={"grader": get_model("mockllm/model", custom_outputs=vote)}, log_format="eval")
+    return run, Path(log.location)
+
+
+def unscripted(path: Path, folder: Path) -> Path:
+    """A copy of a log of grades that names another judge."""
+    log = read_eval_log(str(path))
+    log.eval.model_roles = {"grader": ModelConfig(model="openai/x")}
+    log.stats.model_usage = {}
+    for sample in log.samples:
+        sample.model_usage = {}
+        for event in sample.events:
+            if event.event == "model":
+                event.model = "openai/x"
+        if sample.scores["hypothesis_grade"].metadata:
+            sample.scores["hypothesis_grade"].metadata["judges"] = ["openai/x"]
+    copy_path = folder / "grades.eval"
+    write_eval_log(log, str(copy_path))
+    return copy_path
+
+
+def test_judges_votes_go_into_the_record_and_scripted_judges_do_not(judged, honest, place, tmp_path):
+    run, grades = judged
+    refused = publish([run, grades], tmp_path / "scripted", tmp_path / "site")
+    assert not refused.written and "mockllm" in refused.skipped[0][1]
+    grades = unscripted(grades, tmp_path)
+    alone = publish([grades, tmp_path / "none.eval"], tmp_path / "alone", tmp_path / "site")
+    assert "not among those given" in alone.skipped[-1][1]
+    [path] = publish([run, grades], tmp_path / "graded", tmp_path / "site").written
+    record, rows = read(path)
+    assert record.panel.judges == ("openai/x",) and set(record.panel.rubrics) == {"sdf", "em", "taboo", "subliminal"}
+    assert all((row.votes is None) == (row.role == "null") and row.grade in (None, 4.0) for row in rows)
+    logs = find_logs(run.parent) | {record.panel.log.sha256: grades}
+    assert reasons(path) == "" and verify(path, logs).reasons == ()
+    for change, declared in ((lambda raw: raw["panel"]["rubrics"].update(sdf="0" * 64), False),
+                             (lambda raw: raw["panel"].update(judges=["openai/x", "openai/y"]), False),
+                             (lambda raw: raw["panel"].update(judges=["openai/y"]), True),
+                             (lambda raw: raw["panel"]["log"].update(eval_id="x"), True)):
+        raw = record.model_dump(mode="json")
+        change(raw)
+        forged = place(raw, [row.model_dump(mode="json") for row in rows])
+        assert (verify(forged).code == 0) is declared and verify(forged, logs).code == 1
 
 
 json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(
