@@ -23,8 +23,8 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
             level: Annotated[str, typer.Option("--level", help="For those who keep the records, and made these logs "
                                                "themselves: rerun, or regraded.")] = "",
             by: Annotated[str, typer.Option("--by", help="Who vouches for the level.")] = "",
-            reason: Annotated[str, typer.Option("--reason", help="Why it is given.")] = "run here by those who keep the "
-                                                                                        "records",
+            reason: Annotated[str, typer.Option("--reason", help="Why it is given.")]
+            = "run here by those who keep the records",
             as_json: AsJson = False) -> None:
     """Turn logs into validated records, and all records into one static page."""
     from .leaderboard.log_file import log_files
@@ -51,8 +51,8 @@ def _vouch(level: str, by: str, reason: str):
     if not level and not by:
         return None
     if level not in ("rerun", "regraded") or not by:
-        raise typer.BadParameter("Give `--level rerun` (or regraded) and `--by NAME` together. `sealed` is given when a "
-                                 "season of sealed organisms is opened.")
+        raise typer.BadParameter("Give `--level rerun` (or regraded) and `--by NAME` together. `sealed` is given when "
+                                 "a season of sealed organisms is opened.")
     from .leaderboard.publish import Vouch
 
     return Vouch(level, by, reason)

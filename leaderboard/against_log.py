@@ -3,10 +3,9 @@
 Main objects: `find_logs(folder)` (sha256 -> file), `log_differences(record, rows, logs)`, `leaks(log, suite)`.
 Example: `log_differences(record, rows, find_logs(Path("logs")))` -> [] where the log says the same.
 
-`leaks` looks for what SCORING calls leak terms. What an investigator was told (instructions, question, evidence as it was
-shown) must hold none of them; a sentence of the objective counts there only if the method had not read it in the model.
-In what the compared models and tools answered, names count and sentences do not: an organism may well say what it
-believes.
+`leaks` looks for leak terms. What an investigator was told (instructions, question, evidence as it was shown) must hold
+none of them; a sentence of the objective counts there only if the method had not read it in the model. In what the
+compared models and tools answered, names count and sentences do not: an organism may well say what it believes.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """From an Inspect log to a record: read it whole, check that it may be published, keep what the page needs.
 
-Main objects: `collect(log_path, grades) -> (Record, samples)`, `record_of`. Whatever is wrong is a RecordError that names
-the log and the reason; a log is never changed or deleted.
+Main objects: `collect(log_path, grades) -> (Record, samples)`, `record_of`. Whatever is wrong is a RecordError that
+names the log and the reason; a log is never changed or deleted.
 Example: `record, samples = collect(Path("logs/2026-01-01_recover.eval"))`
 """
 

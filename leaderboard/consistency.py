@@ -155,7 +155,8 @@ def _command(record: Record) -> Iterator[str]:
         "suite": suite.endswith(".json") or suite in (record.suite.id, f"{record.suite.id}:{record.suite.split}"),
         "investigator.name": told["--investigator"] == who.name, "investigator.model": told["--model"] == asked,
         "investigator.roles": {word.partition("=")[0] for word in given.get("--model-role", [])} == set(who.roles),
-        "run.evidence_seed": told["--seed"] == str(run.evidence_seed), "run.epochs": told["--epochs"] == str(run.epochs),
+        "run.evidence_seed": told["--seed"] == str(run.evidence_seed),
+        "run.epochs": told["--epochs"] == str(run.epochs),
         "run.device": told["--device"].partition(":")[0] == run.device}
     limits: dict[str, Any] = who.allowance.model_dump() if who.allowance else {}
     limits |= {"temperature": who.generation.get("temperature"), "max-tokens": who.generation.get("max_tokens")}

@@ -1,9 +1,9 @@
 """How far a record was checked by others: the ladder, and the file in which those who keep the records say so.
 
-Main objects: `levels_of(records_dir)` (record id -> `Level`), `level_of`, `grant`, `RANKED`.
+Main objects: `levels_of(records)` (record id -> `Level`), `level_of`, `grant`, `RANKED`.
 Example: `levels_of(Path("records")).get(record.record_id, SELF).level in RANKED`
 
-A record is named by the hash of its content and can only say `self`; everything above stands in `levels.json` beside the
+A record is named by the hash of its content and can only say `self`; all above stands in `levels.json` beside the
 records, which no submission contains. So a record that is edited has another id, and with it no level at all.
 
 self: its own author says so. regraded: its claims were marked again here. rerun: a method of the package, run here.

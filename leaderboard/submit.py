@@ -1,4 +1,4 @@
-"""A record as a pull request: the folder that is sent, holding the record, its samples, digests of its logs and a README.
+"""A record as a pull request: the folder that is sent: the record, its samples, digests of its logs and a README.
 
 Main objects: `pack(path) -> Submission`, `put(submission, target)`.
 Example: `narrowbench submit records/nano-2026.1/my_method-0123456789abcdef.json --to folder:../narrowbench`

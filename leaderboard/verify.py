@@ -1,9 +1,9 @@
-"""Can a record be believed? It is read, compared with its suite, its scores made again; with logs, made again from them.
+"""Can a record be believed? It is compared with its suite, its scores made again; with logs, it is made again from them.
 
 Main objects: `verify(path, logs, suite) -> Verdict`.
 Example: `narrowbench verify records/nano-2026.1/*.json --logs logs`, or `verify(path).reasons`
 
-Nothing that was submitted is executed, and no bytes make this crash: a record is refused with its reasons. What no check
+Nothing that was submitted is executed, and no bytes make this crash: a record is refused with reasons. What no check
 can prove is listed in `consistency.DECLARED`.
 """
 
@@ -106,6 +106,6 @@ def _place(path: Path, record: Record) -> list[str]:
 def _no_suite(record: Record) -> str:
     told = record.suite
     if told.id in suites():
-        return (f"its suite digest {told.digest[:12]} is not that of {told.id} in this version, so its organisms, cards or "
-                "probes are others. Verify it with the version that made it, or score again")
+        return (f"its suite digest {told.digest[:12]} is not that of {told.id} in this version, so its organisms, "
+                "cards or probes are others. Verify it with the version that made it, or score again")
     return f"suite {told.id!r} is not built in: give its manifest with `--suite PATH`"

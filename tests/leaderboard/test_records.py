@@ -52,8 +52,9 @@ def test_a_whole_log_becomes_a_record_and_the_same_log_the_same_record(plain_log
 def test_the_schema_on_disk_is_that_of_the_code():
     path = Path(room.__file__).parent / "schema" / "record-1.json"
     assert path.read_text() == schema_text(), (
-        "the record has changed. If a published one could no longer be read, raise SCHEMA_VERSION; then: python -c 'from "
-        "narrowbench.leaderboard.record import schema_text as s; print(s(), end=str())' > leaderboard/schema/record-1.json")
+        "the record has changed. If a published one could no longer be read, raise SCHEMA_VERSION; then: python -c "
+        "'from narrowbench.leaderboard.record import schema_text as s; print(s(), end=str())' "
+        "> leaderboard/schema/record-1.json")
 
 
 def test_a_record_says_self_of_itself_and_nothing_else(plain_record):

@@ -74,8 +74,8 @@ def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
     organisms[0]["card"]["slots"][0] |= {"name": HOSTILE, "truth": HOSTILE}
     claims = {o["organism"]: make.said((HOSTILE, "cake"), statement=HOSTILE) for o in organisms}
     log = make.log(tmp_path / "logs", organisms, claims, method=HOSTILE, suite=HOSTILE, access=(HOSTILE,), about={
-        "investigator": {"name": HOSTILE, "sha256": HOSTILE}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
-        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": HOSTILE, "n": HOSTILE},
+        "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
+        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
         "suite": {"id": HOSTILE, "digest": HOSTILE, "tier": HOSTILE, "split": HOSTILE}})
     result = publish([log], tmp_path / "records", tmp_path / "site")
     assert not result.skipped, result.skipped

@@ -72,7 +72,8 @@ def test_a_submission_is_the_record_its_samples_and_digests_of_logs(packed, clon
 
 
 def test_hostile_names_cannot_write_markdown(make, tmp_path):
-    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()}, method="<script>x</script>](http://a) `b`\n# c")
+    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()},
+                   method="<script>x</script>](http://a) `b`\n# c")
     record, rows = collect(log)
     path, _ = write(record, rows, tmp_path / "records")
     text = submit.of(record, path).files["README.md"]
@@ -106,7 +107,8 @@ def test_a_submission_with_anything_else_is_refused(packed, clone, change):
 
 def test_the_workflow_reads_only_and_runs_nothing_of_a_pull_request():
     flow = yaml.safe_load(WORKFLOW.read_text())
-    assert set(flow[True]) == {"pull_request"} and flow["permissions"] == {"contents": "read"}  # YAML reads `on` as true
+    assert set(flow[True]) == {"pull_request"}  # YAML reads `on` as true
+    assert flow["permissions"] == {"contents": "read"}
     [job] = flow["jobs"].values()
     assert "permissions" not in job
     checkouts = [step for step in job["steps"] if "checkout" in step.get("uses", "")]

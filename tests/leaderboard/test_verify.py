@@ -1,4 +1,4 @@
-"""verify: an honest record of a built-in suite passes; every change of it, by whoever makes it, is found or declared."""
+"""verify: an honest record of a built-in suite passes; every change of it is found, or its field is declared."""
 
 import copy
 import json
@@ -242,7 +242,8 @@ def test_what_spends_more_than_allowed_is_refused(honest, place):
     for row in rows:
         row["usage"] = use
     assert reasons(place(record, rows)) == ""
-    for key, value, outcome in (("interactions", 6, "limit"), ("total_tokens", 1001, "submitted"), ("calls", 31, "submitted")):
+    for key, value, outcome in (("interactions", 6, "limit"), ("total_tokens", 1001, "submitted"),
+                                ("calls", 31, "submitted")):
         rows[0]["usage"] = use | {key: value, "outcome": outcome}
         assert "the investigator used" in reasons(place(record, rows)), key
 
