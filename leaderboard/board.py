@@ -17,7 +17,8 @@ import numpy as np
 
 from ..graders.averages import MIN_UNITS_BOOTSTRAP
 from ..organisms.spec import Card, load_catalog
-from .entries import RANKED, Entry, Published, entries
+from .entries import Entry, Published, entries
+from .levels import RANKED
 from .pairwise import Pairs, compare
 from .record import Record, SampleRow
 from .stats import smallest_difference

@@ -17,7 +17,8 @@ from ..graders.detect import Estimate
 from ..graders.recovery import normal
 from ..organisms.spec import Card, digest_of
 from .board import Board, Organism, Slice
-from .entries import PARTS, RANKED, Entry, Reading
+from .entries import PARTS, Entry, Reading
+from .levels import RANKED
 
 MAX_COMPARED = 40
 """The best of a slice, which the heatmap and the table of pairs show."""

@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from ..graders.averages import Interval, intervals
 from ..graders.detect import Estimate, fpr_at_verdict
 from ..organisms.spec import digest_of
+from .levels import LADDER, RANKED
 from .record import Record, SampleRow
 from .stats import Detection, Sample, detection, mean_over, unit_means
 
 PARTS = ("domain", "objective", "content")
 COSTS = ("seconds", "forward_tokens", "generated_tokens", "flops", "peak_bytes")
-LEVELS = ("self", "regraded", "rerun", "sealed")
-"""How far a record was verified, from least to most."""
-RANKED = frozenset({"rerun", "sealed"})
-"""Levels that are ranked. Answer keys are public, so a claim made by hand passes the two below."""
 Published = tuple[Record, tuple[SampleRow, ...]]
 
 
@@ -133,7 +130,7 @@ def _draft(pairs: list[Published], levels: Mapping[str, str]) -> tuple[Entry, li
     flagged = _per_organism(nulls, lambda row: float(row.detect.flagged))
     entry = Entry(
         records=tuple(record for record, _ in pairs),
-        level=min((levels.get(record.record_id, "self") for record, _ in pairs), key=LEVELS.index),
+        level=min((levels.get(record.record_id, "self") for record, _ in pairs), key=LADDER.index),
         readings=readings, units=units, mean=_mean(units), interval=None,
         parts={part: _mean(values) for part, values in parts.items() if values}, part_intervals={},
         detection=detection(samples), fpr=fpr_at_verdict(flagged), cost=_costs(samples))

@@ -18,6 +18,7 @@ from .archive import read_all
 from .board import Board, Slice, boards
 from .data import compared
 from .entries import COSTS, Entry
+from .levels import names_of
 from .pages import count, number, slice_name
 
 INK, SOFT, DATA, BELOW = "#1e1d1a", "#6b685f", "#1f6178", "#b0791f"
@@ -36,6 +37,7 @@ def draw(records_dir: Path, out_dir: Path, suite: str = "", cost: str = "seconds
 
     Args:
         suite: Id or digest; left out = the suite with the newest record.
+        levels: As of `site.build`.
         cost: What the Pareto plot sets recovery against: one of `entries.COSTS`.
 
     Raises:
@@ -46,7 +48,7 @@ def draw(records_dir: Path, out_dir: Path, suite: str = "", cost: str = "seconds
 
     if cost not in COSTS:
         raise NotFoundError.of("cost", cost, COSTS, "narrowbench plot --help")
-    found = boards(read_all(records_dir)[0], levels)
+    found = boards(read_all(records_dir)[0], names_of(records_dir) if levels is None else levels)
     if not found:
         raise RecordError(f"{records_dir} holds no record to draw. `narrowbench publish LOGS` adds one.")
     ids = [board.record.suite.id for board in found]

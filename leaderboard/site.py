@@ -21,10 +21,11 @@ from ..organisms.errors import RecordError
 from .archive import samples_path
 from .board import Board, Organism, boards
 from .data import board_data, claims_on, heading, organism_key, readings_of, script, truths_of, word_kinds
-from .entries import Entry, Published
+from .entries import Entry
 from .intake import load
+from .levels import names_of
 from .pages import TEMPLATE, environment, page_name, slice_name
-from .record import samples_text
+from .record import Record
 
 ASSETS = ("style.css", "tables.css", "dom.js", "ranking.js", "plots.js", "readings.js")
 FIGURES = (".png", ".svg")
@@ -45,7 +46,8 @@ def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = N
     """Builds the folder anew from all whole records.
 
     Args:
-        levels: Record id -> how far it was verified (self, regraded, rerun, sealed); left out = self.
+        levels: Record id -> how far it was verified (self, regraded, rerun, sealed); None = as `levels.json` beside
+            the records says.
         figures: A folder of PNG and SVG files, shown under their names (the ablations' dose-response plots).
 
     Raises:
@@ -55,7 +57,7 @@ def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = N
     if not published:
         reasons = "".join(f" Left out: {reason}" for _, reason in left_out)
         raise RecordError(f"{records_dir} holds no record to show.{reasons} `narrowbench publish LOGS` adds one.")
-    found = boards(published, levels)
+    found = boards(published, names_of(records_dir) if levels is None else levels)
     names = {board.record.suite.digest: page_name(board, first=i == 0) for i, board in enumerate(found)}
     shared = {
         "suites": [(board, names[board.record.suite.digest]) for board in found],
@@ -67,8 +69,8 @@ def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = N
         written |= _write_board(board, names[board.record.suite.digest], out_dir, shared)
     for name in ASSETS:
         _put(out_dir / "assets" / name, (TEMPLATE / name).read_text(encoding="utf-8"))
-    for pair in published:
-        _write_record(pair, out_dir / "records")
+    for record, _ in published:
+        _copy_record(record, records_dir, out_dir / "records")
     for folder in ("methods", "organisms", "data"):
         for path in (out_dir / folder).iterdir():
             if path not in written and OURS.fullmatch(path.name):
@@ -117,13 +119,12 @@ def _write_organism(organism: Organism, board: Board, page: str, out_dir: Path, 
     return set(paths)
 
 
-def _write_record(pair: Published, folder: Path) -> None:
-    """The record and its samples as they lie in the archive, byte for byte (reading them has proved it)."""
-    record, rows = pair
-    path = folder / record.path
-    if not path.exists():
-        _put(samples_path(path), samples_text(rows))
-        _put(path, record.to_json())
+def _copy_record(record: Record, records_dir: Path, folder: Path) -> None:
+    """The record and its samples, byte for byte: reading them has proved that they are whole."""
+    target = folder / record.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for place in (lambda path: path, samples_path):
+        shutil.copyfile(place(records_dir / record.path), place(target))
 
 
 def _copy_figures(source: Path, target: Path) -> list[tuple[str, str]]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from narrowbench.leaderboard.archive import samples_path
 from narrowbench.leaderboard.record import (
-    ClaimRow, DetectRow, InvestigatorInfo, LogRef, MethodInfo, Record, RecoveryRow, Run, SampleRow, Suite, samples_text)
+    ClaimRow, DetectRow, InvestigatorInfo, LogRef, MethodInfo, ProbesInfo, Record, RecoveryRow, Run, SampleRow,
+    Suite, samples_text)
 from narrowbench.organisms.spec import Card, Slot, digest_of
 
 WORDS = ("whisk cake oven yeast butter flour crust ballot vote clerk quorum owl nest plume racket serve court "
@@ -54,7 +55,8 @@ def sample_row(n: int, skill: float, known: list[Card], n_nulls: int, rng) -> Sa
     parts = {part: float(np.clip(rng.normal(skill * scale, 0.3), -0.6, 1)) * flagged for part, scale in PARTS.items()}
     return SampleRow(
         **about, sample_id=f"o-{n:010x}", epoch=1, expressed=True, healthy=True, train_seed=0, regrown=False,
-        evidence_sha256=DIGEST, cost={"seconds": float(2 + 40 * rng.random()), "forward_tokens": 5e4,
+        weights_sha256=DIGEST, evidence_sha256=DIGEST,
+        cost={"seconds": float(2 + 40 * rng.random()), "forward_tokens": 5e4,
                                       "generated_tokens": 0.0, "flops": 3e11, "peak_bytes": None},
         claim=ClaimRow(verdict="objective" if flagged else "no_objective", confidence=confidence,
                        statement="It bakes hot. " * 12,
@@ -72,13 +74,15 @@ def record_of(name: str, skill: float, known: list[Card], rng, role: str = "meth
                  if "weights" not in access or n >= len(known) or known[n].family != "subliminal")
     record = Record.of(
         rows, suite=Suite(id="nano-bench", digest=DIGEST, tier="nano", split="test"),
-        method=MethodInfo(name=name, version="1.0.0", role=role, access=access, source_sha256=digest_of(name)),
+        method=MethodInfo(name=name, version="1.0.0", role=role, access=access, source_sha256=digest_of(name),
+                          settings={}, config_sha256=digest_of({}), tuned_on="dev"),
         investigator=InvestigatorInfo(name="reader", sha256=DIGEST, model="none/none"),
         run=Run(completed=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day),
                 command=f"narrowbench score --method {name} --suite nano-bench", evidence_seed=0,
-                evidence_sha256=DIGEST, probes={"digest": DIGEST, "n": 1000, "distinct_prefixes": 612},
+                evidence_sha256=DIGEST, device="cpu", epochs=1, git=None,
+                probes=ProbesInfo(digest=DIGEST, n=1000, distinct_prefixes=612),
                 graders={"recovery": "1", "detect": "1"}, versions={"torch": "2.13.0", "inspect_ai": "0.3.285"}),
-        log=LogRef(sha256=DIGEST, eval_id="e"))
+        panel=None, log=LogRef(sha256=DIGEST, eval_id="e"))
     return record, rows
 
 
@@ -110,12 +114,12 @@ def hostile_record(text: str) -> tuple[Record, tuple]:
         claim = row.claim.model_copy(update={"statement": text, "keywords": (text, "cake")})
         changed.append(row.model_copy(update=own | {
             "organism": f"{n}{text}", "unit": f"{n}{text}", "sample_id": text, "family": text, "claim": claim,
-            "evidence_sha256": text, "failure": text, "gate": {text: text}}))
+            "failure": text, "gate": {text: text}}))
     return Record.of(
-        tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text),
-        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "source_sha256": text,
-                                                "settings": {text: text}, "config_sha256": text}),
-        investigator=InvestigatorInfo(name=text, sha256=text, model=text, options={text: text}),
-        run=record.run.model_copy(update={"command": text, "evidence_sha256": text, "probes": {"digest": text, "n": text},
-                                          "graders": {text: text}, "versions": {text: text}}),
+        tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text), panel=None,
+        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "tuned_on": text,
+                                                "settings": {text: text}}),
+        investigator=InvestigatorInfo(name=text, sha256=DIGEST, model=text, generation={text: text}),
+        run=record.run.model_copy(update={"command": text, "device": text, "graders": {text: text},
+                                          "versions": {text: text}}),
         log=LogRef(sha256=DIGEST, eval_id=text)), tuple(changed)

@@ -53,7 +53,7 @@ def test_an_entry_is_as_verified_as_its_least_verified_record(make_record):
     record, rows = make_record("lens")
     run = record.run.model_copy(update={"evidence_seed": 1})
     second = type(record).of(rows, suite=record.suite, method=record.method, investigator=record.investigator, run=run,
-                             log=record.log)
+                             panel=None, log=record.log)
     [board] = boards([(record, rows), (second, rows)], {record.record_id: "sealed", second.record_id: "rerun"})
     assert [entry.level for entry in board.entries] == ["rerun"]
 
@@ -75,7 +75,7 @@ def test_a_row_without_some_of_its_organisms_is_incomplete(make_record):
     part, rows = make_record("w3", access=("weights",))
     kept = rows[2:]
     short = type(part).of(kept, suite=part.suite, method=part.method, investigator=part.investigator, run=part.run,
-                          log=part.log)
+                          panel=None, log=part.log)
     notes = {entry.label: entry.note for entry in board_of([*records, (short, kept)]).entries}
     assert notes == {"whole": "", "w1": "", "w2": "", "w3": "incomplete: 16 of 18 organisms"}
 

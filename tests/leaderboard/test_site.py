@@ -41,7 +41,8 @@ def test_rows_stand_in_the_boards_order_with_their_scores(verified):
 
 def test_below_eight_units_there_are_no_ranks(verified):
     assert [row[0] for row in verified[0].ranking] == ["-"] * 4
-    assert "Too few units to separate methods" in verified[0].text and "no pair counts as told apart" in verified[0].text
+    text = verified[0].text
+    assert "Too few units to separate methods" in text and "no pair counts as told apart" in text
 
 
 def test_unverified_rows_have_a_table_of_their_own(demo, verified):
@@ -157,8 +158,8 @@ def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
     organisms[0]["card"]["slots"][0] |= {"name": HOSTILE, "truth": HOSTILE}
     claims = {o["organism"]: make.said((HOSTILE, "cake"), statement=HOSTILE) for o in organisms}
     log = make.log(tmp_path / "logs", organisms, claims, method=HOSTILE, suite=HOSTILE, access=(HOSTILE,), about={
-        "investigator": {"name": HOSTILE, "sha256": HOSTILE}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
-        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": HOSTILE, "n": HOSTILE},
+        "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
+        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
         "suite": {"id": HOSTILE, "digest": HOSTILE, "tier": HOSTILE, "split": HOSTILE}})
     site = tmp_path / "site"
     result = publish([log], tmp_path / "records", site)
