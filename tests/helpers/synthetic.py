@@ -56,8 +56,8 @@ def sample_row(n: int, skill: float, known: list[Card], n_nulls: int, rng) -> Sa
     return SampleRow(
         **about, sample_id=f"o-{n:010x}", epoch=1, expressed=True, healthy=True, train_seed=0, regrown=False,
         weights_sha256=DIGEST, evidence_sha256=DIGEST,
-        cost={"seconds": float(2 + 40 * rng.random()), "forward_tokens": 5e4,
-                                      "generated_tokens": 0.0, "flops": 3e11, "peak_bytes": None},
+        cost={"seconds": float(2 + 40 * rng.random()), "forward_tokens": 5e4, "generated_tokens": 0.0, "flops": 3e11,
+              "peak_bytes": None},
         claim=ClaimRow(verdict="objective" if flagged else "no_objective", confidence=confidence,
                        statement="It bakes hot. " * 12,
                        keywords=(*(str(word) for word in rng.choice(WORDS, 15, replace=False)), "450")),

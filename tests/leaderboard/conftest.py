@@ -133,7 +133,8 @@ class Page(HTMLParser):
                          if script.startswith(("data/", "../data/")))
         self.rows = self.data["board"]["rows"] if "board" in self.data else []
         self.ranking = [[_range(row["rank"]), " ".join(filter(None, (row["label"], row["note"]))),
-                         _score(row["recovery"]), _score(row["auroc"]) if row["nNulls"] else "n/a (needs trained nulls)"] for row in self.rows]
+                         _score(row["recovery"]),
+                         _score(row["auroc"]) if row["nNulls"] else "n/a (needs trained nulls)"] for row in self.rows]
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
