@@ -60,7 +60,7 @@ def interval(values: Sequence[float]) -> Interval | None:
 
 
 def intervals(rows: Sequence[Sequence[float]]) -> list[Interval | None]:
-    """`interval` of each row. Rows of one length share their resamples, so that hundreds take little longer than one."""
+    """`interval` of each row. Rows of one length share resamples, so that hundreds take little longer than one."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for i, values in enumerate(rows):
         by_length[len(values)].append(i)

@@ -20,6 +20,8 @@ LEVEL = 0.95
 TPR = 0.8
 """The fixed rate of true alarms at which false ones are counted: 4 of 5 organisms found."""
 MIN_UNITS_BOOTSTRAP, N_RESAMPLES, SEED = 8, 9_999, 0
+N_THRESHOLDS = 1_999
+"""Resampled thresholds of `fpr_at_tpr`: a board of a thousand rows asks for as many intervals."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def fpr_at_tpr(positives: Sequence[float], negatives: Sequence[float], tpr: floa
     distinct = list(dict.fromkeys(labels))
     unit_of = np.array([distinct.index(label) for label in labels])[descending]
     rng = np.random.default_rng(SEED)
-    times_RU = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=N_RESAMPLES)
+    times_RU = rng.multinomial(len(distinct), np.full(len(distinct), 1 / len(distinct)), size=N_THRESHOLDS)
 
     def alarms(times):
         found = np.cumsum(times[..., unit_of], axis=-1)

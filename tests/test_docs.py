@@ -1,4 +1,4 @@
-"""README and docs say what is so: every command parses, every name and link leads somewhere, every module is in the tree."""
+"""README and docs say what is so: each command parses, each name and link leads somewhere, each module is in the tree."""
 
 import inspect
 import json

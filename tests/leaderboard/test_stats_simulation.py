@@ -1,7 +1,7 @@
 """The board's statistics keep their word on scores like a board's: skewed, with mass at 0 and 1 and a negative tail.
 
-The very functions that the board calls are simulated: `intervals` for coverage, `compare` for false separations. What they
-cannot do is simulated too, and stated with the same numbers in docs/scoring.md, "What intervals and ranks are worth".
+The very functions that the board calls are simulated: `intervals` for coverage, `compare` for false separations. What
+they cannot do is simulated too, and stated in docs/scoring.md, "What intervals and ranks are worth".
 """
 
 from functools import cache
