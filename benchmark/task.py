@@ -22,6 +22,7 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from ..graders import VERSIONS as GRADERS
 from ..graders.claim import Claim
 from ..graders.detect import detection_score
 from ..graders.recovery import recovery as grade_recovery
@@ -30,17 +31,17 @@ from ..organisms.spec import digest_of
 from ..organisms.store import Store
 from .allowance import Allowance
 from .background import BACKGROUND, background_for
+from .checkout import checkout
 from .collecting import EVIDENCE, settings_of
 from .evidence import Reading, Survey, read_json, survey, training_of
 from .investigating import check_epochs, load_investigator
-from .method import Evidence, Method
+from .method import Evidence, Method, tuned_on
 from .resident import Bench
 from .settings import changed, configured, words
 from .shared import kind_of_device
 from .suite import Suite, load_suite
 
 LOG_SCHEMA = 1
-GRADERS = {"recovery": "1", "detect": "1"}
 PACKAGES = ("torch", "transformers", "peft", "trl", "inspect_ai", "narrowbench")
 PARTS = ("recovery", "domain", "objective", "content", "domain_bits", "objective_bits", "content_bits")
 QUESTION = ("Two language models are compared: A, and B, which is A or A after further training. Say whether B was "
@@ -187,7 +188,7 @@ def _sample(reading: Reading, asked: str) -> Sample:
         id=reading.entry.sample_id, input=QUESTION, target=reading.entry.target,
         metadata={
             **reading.entry.about, **training_of(passport),
-            "regrown": pinned is not None and pinned != passport["weights_sha256"],
+            "weights_sha256": passport["weights_sha256"], "regrown": pinned is not None and pinned != passport["weights_sha256"],
             "evidence_sha256": reading.digest, "evidence_key": reading.key, "cost": reading.cost, "gate": gate,
             "asked": asked, "error": reading.failure,
             "card": spec.card.model_dump(mode="json") if spec.card else None})
@@ -196,7 +197,7 @@ def _sample(reading: Reading, asked: str) -> Sample:
 def _about_method(found: Method, source_sha256: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {"name": found.name, "version": found.version, "role": getattr(found, "role", "method"),
             "access": sorted(found.access), "source_sha256": source_sha256, "settings": settings,
-            "config_sha256": digest_of(settings_of(found))}
+            "config_sha256": digest_of(settings_of(found)), "tuned_on": tuned_on(type(found))}
 
 
 def _about(chosen: Suite, method: dict[str, Any], investigator: dict[str, Any], seed: int, readings: Survey,
@@ -213,7 +214,7 @@ def _about(chosen: Suite, method: dict[str, Any], investigator: dict[str, Any], 
                "organisms": [reading.organism.digest for reading in readings.cells],
                "background": readings.background.digest, "graders": _rooms_sha256()}
     return about | {
-        "inputs_sha256": digest_of(depends), "command": command,
+        "inputs_sha256": digest_of(depends), "command": command, "git": checkout(),
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}}
 
 

@@ -1,68 +1,30 @@
-"""From records to what the page shows: one `Board` per suite, its rows ranked, everything computed from samples.
+"""From records to what the page shows: one `Board` per suite, its verified rows ranked within slices.
 
-Main objects: `boards(published) -> list[Board]`, `Board`, `Entry` (a method with an investigator), `Reading` (what that
-entry said about one organism).
-Example: `boards(archive.read_all(Path("records"))[0])[0].entries[0].mean`
+Main objects: `boards(published, levels) -> list[Board]`, `Board`, `Slice` (the methods that sat the same exam).
+Example: `boards(archive.read_all(Path("records"))[0], {record_id: "rerun"})[0].slices[0].members[0].rank`
+
+Only rows that the maintainers reran, or that were scored on sealed organisms, are ranked. Ranks are by paired
+comparisons, which need shared units: where the shape of some organisms would give them away to methods that read
+weights (`Suite.shown_to`), those methods sit a smaller exam and are ranked apart, in a slice of their own.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..graders.averages import MIN_UNITS_BOOTSTRAP, Interval, interval
-from ..organisms.spec import Card, digest_of, load_catalog
+from ..graders.averages import MIN_UNITS_BOOTSTRAP
+from ..organisms.spec import Card, load_catalog
+from .entries import Entry, Published, entries
+from .levels import RANKED
+from .pairwise import Pairs, compare
 from .record import Record, SampleRow
-from .stats import Detection, Sample, detection, mean_over, rank_intervals, smallest_difference, unit_means
+from .stats import smallest_difference
 
-PARTS = ("domain", "objective", "content")
-Published = tuple[Record, tuple[SampleRow, ...]]
 ORACLE_FLOOR = 0.95
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one entry said about one organism. Scores are averages; words are those of the latest record's epoch 1."""
-
-    row: SampleRow
-    scores: dict[str, float]
-    """recovery and its parts, as far as they are defined; empty for nulls."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of the board: a method with an investigator, over all its evidence seeds."""
-
-    records: tuple[Record, ...]
-    readings: dict[str, Reading]
-    units: dict[str, float]
-    mean: float | None
-    interval: Interval | None
-    parts: dict[str, float]
-    part_intervals: dict[str, Interval | None]
-    detection: Detection
-    seconds: float
-    forward_tokens: float
-    note: str = ""
-    """Why it is not ranked although its method could be: incomplete, or regrown organisms."""
-    rank: tuple[int, int] | None = None
-
-    @property
-    def record(self) -> Record:
-        """The latest record."""
-        return self.records[-1]
-
-    @property
-    def role(self) -> str:
-        """method, floor or ceiling."""
-        return self.record.method.role
-
-    @property
-    def label(self) -> str:
-        """How people name this row."""
-        return self.record.method.label
+PLACE = {"ceiling": 0, "method": 1, "floor": 2}
 
 
 @dataclass(frozen=True)
@@ -83,16 +45,38 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """Ranked methods that were given the same organisms, best first, and what tells them apart."""
+
+    members: tuple[Entry, ...]
+    units: tuple[str, ...]
+    withheld: frozenset[str]
+    """Organisms that none of them is shown."""
+    smallest_difference: float | None
+    pairs: Pairs | None
+    """In the order of `members`; None below 8 units."""
+
+    @property
+    def separable(self) -> bool:
+        """Whether there are enough units to tell methods apart at all."""
+        return len(self.units) >= MIN_UNITS_BOOTSTRAP
+
+
+@dataclass(frozen=True)
 class Board:
     """Everything about one suite."""
 
     record: Record
     """The newest one: it names the suite and the date."""
     entries: tuple[Entry, ...]
+    """All rows: ceilings, methods, floors, each by mean."""
+    slices: tuple[Slice, ...]
+    """The one with most units first; none if a check failed or no record is verified."""
     organisms: tuple[Organism, ...]
     nulls: tuple[Organism, ...]
     n_units: int
     smallest_difference: float | None
+    """Of the first slice; without one, of all methods, as a plan for how many units are needed."""
     checks: tuple[Check, ...]
     n_superseded: int
 
@@ -106,112 +90,114 @@ class Board:
         """Whether there are enough units to tell methods apart at all."""
         return self.n_units >= MIN_UNITS_BOOTSTRAP
 
+    @property
+    def ranked(self) -> tuple[Entry, ...]:
+        """Verified rows and the floors and ceilings among them: the first table. Empty if nothing is verified."""
+        return tuple(entry for entry in self.entries if entry.level in RANKED)
 
-def boards(published: Sequence[Published]) -> list[Board]:
-    """One board per suite digest, the one with the newest record first."""
+    @property
+    def unranked(self) -> tuple[Entry, ...]:
+        """Rows as their authors ran them: a table of their own."""
+        return tuple(entry for entry in self.entries if entry.level not in RANKED)
+
+
+def boards(published: Sequence[Published], levels: Mapping[str, str] | None = None) -> list[Board]:
+    """One board per suite digest, the one with the newest record first.
+
+    Args:
+        levels: Record id -> self, regraded, rerun or sealed; a record that is not named is self.
+    """
     by_suite: dict[str, list[Published]] = defaultdict(list)
     for pair in sorted(published, key=lambda pair: (pair[0].run.completed, pair[0].record_id)):
         by_suite[pair[0].suite.digest].append(pair)
-    return sorted((_board(pairs) for pairs in by_suite.values()), key=lambda b: b.record.run.completed, reverse=True)
+    return sorted((_board(pairs, levels or {}) for pairs in by_suite.values()),
+                  key=lambda b: b.record.run.completed, reverse=True)
 
 
-def _board(published: list[Published]) -> Board:
-    groups: dict[tuple, list[Published]] = defaultdict(list)
-    for pair in published:
-        groups[_row_key(pair[0])].append(pair)
-    current = [_current(pairs) for pairs in groups.values()]
-    entries = [_entry(pairs) for pairs in current]
-    seen = {name: reading.row for entry in entries for name, reading in entry.readings.items()}
-    units = sorted({unit for entry in entries for unit in entry.units})
-    checks = tuple(check for entry in entries for check in _checks(entry))
-    entries = _ranked(_noted(entries), units, all(check.passed for check in checks))
+def _board(published: list[Published], levels: Mapping[str, str]) -> Board:
+    found, n_superseded = entries(published, levels)
+    verified = [entry for entry in found if entry.level in RANKED]
+    trusted = verified or found  # what is expected of a row never depends on what a stranger hands in
+    checks = tuple(check for entry in trusted for check in _checks(entry))
+    found = _noted(found, trusted)
+    slices = _slices([entry for entry in found if entry.level in RANKED]) if all(c.passed for c in checks) else []
+    ranks = {member.key: member for part in slices for member in part.members}
+    ordered = sorted((ranks.get(entry.key, entry) for entry in found), key=_order)
+    seen = {name: reading.row for entry in reversed(ordered) for name, reading in entry.readings.items()}
+    seen |= {name: reading.row for entry in trusted for name, reading in entry.readings.items()}
     cards = {s.card.card_id: s.card for s in load_catalog().values() if s.card}
-    members = sorted(seen.values(), key=lambda row: (row.family, row.unit, row.role, row.organism))
-    shown = [Organism(row, row.card or cards.get(row.card_id)) for row in members]
+    shown = [Organism(row, row.card or cards.get(row.card_id)) for row in
+             sorted(seen.values(), key=lambda row: (row.family, row.unit, row.role, row.organism))]
+    units = sorted({unit for entry in trusted for unit in entry.units})
     return Board(
-        record=published[-1][0], entries=tuple(entries), n_units=len(units), checks=checks,
+        record=published[-1][0], entries=tuple(ordered), slices=tuple(slices), n_units=len(units), checks=checks,
         organisms=tuple(o for o in shown if o.row.role != "null"),
         nulls=tuple(o for o in shown if o.row.role == "null"),
-        smallest_difference=smallest_difference(_matrix([e for e in entries if _rankable(e)], units)),
-        n_superseded=len(published) - sum(len(pairs) for pairs in current))
+        smallest_difference=slices[0].smallest_difference if slices else smallest_difference(
+            _matrix([e for e in found if _comparable(e) and not e.withheld], units)), n_superseded=n_superseded)
 
 
-def _row_key(record: Record) -> tuple[str, ...]:
-    """What makes a row of its own: a method with its settings, read by an investigator with its model and options."""
-    method, investigator = record.method, record.investigator
-    return (method.name, method.version, digest_of(method.settings), investigator.name, investigator.model,
-            digest_of(investigator.options))
+def _order(entry: Entry) -> tuple:
+    return (PLACE[entry.role], bool(entry.note), bool(entry.withheld),
+            math.inf if entry.mean is None else -entry.mean, entry.label)
 
 
-def _current(pairs: list[Published]) -> list[Published]:
-    """The newest record of each evidence seed, as far as method and investigator are those of the newest record."""
-    last = pairs[-1][0]
-    same = [p for p in pairs if (p[0].method.source_sha256, p[0].investigator.sha256, p[0].run.graders)
-            == (last.method.source_sha256, last.investigator.sha256, last.run.graders)]
-    newest = {record.run.evidence_seed: (record, rows) for record, rows in same}
-    return sorted(newest.values(), key=lambda pair: pair[0].run.completed)
+def _noted(found: list[Entry], trusted: list[Entry]) -> list[Entry]:
+    """Says of each entry why it cannot be compared: organisms are missing, or were regrown where others' were not.
 
+    Which organisms an access is shown is read off the trusted rows of that kind: those that read weights may be shown
+    fewer (SCORING, "Leaks"), all others are shown every one.
+    """
+    def counted(entry: Entry) -> set[str]:
+        return {name for name, reading in entry.readings.items() if reading.row.counted}
 
-def _entry(pairs: list[Published]) -> Entry:
-    samples: list[Sample] = [(record.run.evidence_seed, row) for record, rows in pairs for row in rows]
-    units = unit_means(samples, "recovery")
-    parts = {part: unit_means(samples, part) for part in PARTS}
-    return Entry(
-        records=tuple(record for record, _ in pairs), readings=_readings(samples), units=units,
-        mean=_mean(units), interval=interval(list(units.values())),
-        parts={part: _mean(values) for part, values in parts.items() if values},
-        part_intervals={part: interval(list(values.values())) for part, values in parts.items()},
-        detection=detection(samples), seconds=_cost(samples, "seconds"),
-        forward_tokens=_cost(samples, "forward_tokens"))
+    def wanted_by(rows: list[Entry]) -> frozenset[str]:
+        return frozenset().union(*(counted(entry) for entry in rows))
 
+    all_shown = wanted_by(trusted)
+    shown = {True: wanted_by([e for e in trusted if _reads_weights(e)]) or all_shown, False: all_shown}
+    some_shipped = any(not r.row.regrown for e in trusted for r in e.readings.values() if r.row.counted)
 
-def _readings(samples: list[Sample]) -> dict[str, Reading]:
-    means = {part: mean_over([(seed, row) for seed, row in samples if getattr(row.recovery, part, None) is not None],
-                             lambda row, part=part: getattr(row.recovery, part), lambda row: row.organism)
-             for part in ("recovery", *PARTS)}
-    shown = {row.organism: row for _, row in samples if row.epoch == 1}
-    return {organism: Reading(row, {part: values[organism] for part, values in means.items() if organism in values})
-            for organism, row in shown.items()}
-
-
-def _noted(entries: list[Entry]) -> list[Entry]:
-    """Says of each entry why it cannot be compared: organisms are missing, or were regrown where others' were not."""
-    wanted = {name for entry in entries for name, reading in entry.readings.items() if reading.row.counted}
-    some_shipped = any(not r.row.regrown for e in entries for r in e.readings.values() if r.row.counted)
-
-    def note(entry: Entry) -> str:
-        have = {name for name, reading in entry.readings.items() if reading.row.counted}
+    def note(entry: Entry, wanted: frozenset[str]) -> str:
+        have = counted(entry)
         if have != wanted:
-            return f"incomplete: {len(have)} of {len(wanted)} organisms"
+            return f"incomplete: {len(have & wanted)} of {len(wanted)} organisms"
         if some_shipped and any(entry.readings[name].row.regrown for name in have):
             return "regrown organisms"
         return ""
 
-    return [replace(entry, note=note(entry)) for entry in entries]
+    return [replace(entry, note=note(entry, shown[_reads_weights(entry)]),
+                    withheld=all_shown - shown[_reads_weights(entry)]) for entry in found]
 
 
-def _rankable(entry: Entry) -> bool:
+def _reads_weights(entry: Entry) -> bool:
+    return "weights" in entry.record.method.access
+
+
+def _comparable(entry: Entry) -> bool:
     return entry.role == "method" and not entry.note and entry.mean is not None
 
 
-def _ranked(entries: list[Entry], units: list[str], sound: bool) -> list[Entry]:
-    """Ceilings, methods and floors in that order, each by mean; methods get their rank, or an interval of ranks."""
-    place = {"ceiling": 0, "method": 1, "floor": 2}
-    ordered = sorted(entries, key=lambda entry: (place[entry.role], bool(entry.note),
-                                                 math.inf if entry.mean is None else -entry.mean, entry.label))
-    ranked = [entry for entry in ordered if _rankable(entry)] if sound else []
-    if not ranked:
-        return ordered
-    means = [round(entry.mean, 9) for entry in ranked]
-    simple = [(1 + sum(m > mine for m in means),) * 2 for mine in means]
-    ranks = rank_intervals(_matrix(ranked, units)) or simple
-    by_id = {id(entry): rank for entry, rank in zip(ranked, ranks, strict=True)}
-    return [replace(entry, rank=by_id.get(id(entry))) for entry in ordered]
+def _slices(verified: list[Entry]) -> list[Slice]:
+    """Groups by what they were given, ranks each, and puts the one with most units first."""
+    groups: dict[frozenset[str], list[Entry]] = defaultdict(list)
+    for entry in sorted(verified, key=_order):
+        if _comparable(entry):
+            groups[entry.withheld].append(entry)
+    made = []
+    for withheld, members in groups.items():
+        units = sorted(members[0].units)
+        scores_MU = _matrix(members, units)
+        pairs = compare(scores_MU) if len(units) >= MIN_UNITS_BOOTSTRAP else None
+        if pairs:
+            members = [replace(entry, rank=rank) for entry, rank in zip(members, pairs.ranks(), strict=True)]
+        made.append(Slice(tuple(members), tuple(units), withheld, smallest_difference(scores_MU), pairs))
+    return sorted(made, key=lambda part: (-len(part.units), sorted(part.withheld)))
 
 
-def _matrix(entries: list[Entry], units: list[str]) -> np.ndarray:
-    return np.array([[entry.units[unit] for unit in units] for entry in entries], dtype=float).reshape(
-        len(entries), len(units))
+def _matrix(members: list[Entry], units: Sequence[str]) -> np.ndarray:
+    return np.array([[entry.units[unit] for unit in units] for entry in members], dtype=float).reshape(
+        len(members), len(units))
 
 
 def _checks(entry: Entry) -> list[Check]:
@@ -228,13 +214,3 @@ def _checks(entry: Entry) -> list[Check]:
     if name in ("kitchen_sink", "injection"):
         return [Check(name, "games the grader, so its interval must hold 0 or lie below", low <= 1e-9)]
     return []
-
-
-def _mean(units: dict[str, float]) -> float | None:
-    return sum(units.values()) / len(units) if units else None
-
-
-def _cost(samples: list[Sample], key: str) -> float:
-    """Mean per organism and evidence collection."""
-    values = [row.cost.get(key) or 0.0 for _, row in samples if row.epoch == 1]
-    return sum(values) / len(values) if values else 0.0

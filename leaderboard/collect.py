@@ -1,25 +1,23 @@
 """From an Inspect log to a record: read it whole, check that it may be published, keep what the page needs.
 
-Main object: `collect(log_path) -> (Record, samples)`. Whatever is wrong is a RecordError that names the log and the
-reason; a log is never changed or deleted.
+Main objects: `collect(log_path, grades) -> (Record, samples)`, `record_of`. Whatever is wrong is a RecordError that
+names the log and the reason; a log is never changed or deleted.
 Example: `record, samples = collect(Path("logs/2026-01-01_recover.eval"))`
 """
 
 import hashlib
 import math
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from inspect_ai.log import EvalLog, EvalSample
 from pydantic import ValidationError
-from zstandard import ZstdError
 
 from ..graders.claim import Claim
 from ..organisms.errors import EvidenceError, RecordError
 from ..organisms.spec import digest_of
+from .grades import Grades
+from .log_file import read_log
 from .record import (
     ClaimRow,
     DetectRow,
@@ -31,53 +29,55 @@ from .record import (
     Run,
     SampleRow,
     Suite,
+    UsageRow,
     first_reason,
 )
-from .scripted import refuse_scripted
+from .scripted import NO_MODEL, refuse_scripted
 
 TASK = "narrowbench/recover"
 LOG_SCHEMA = 1
-_UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, EOFError, struct.error, zlib.error, zipfile.BadZipFile,
-               ZstdError)
 _RECOVERY_KEYS = ("recovery", "domain", "objective", "content", "domain_bits", "objective_bits", "content_bits")
 _SAMPLE_KEYS = ("organism", "unit", "family", "role", "null_kind", "domain", "statement", "expressed", "healthy",
-                "train_seed", "regrown", "evidence_sha256", "cost", "gate")
+                "train_seed", "weights_sha256", "regrown", "evidence_sha256", "cost", "gate")
+_METHOD_KEYS = ("name", "version", "role", "access", "source_sha256", "settings", "config_sha256", "tuned_on")
+_RUN_KEYS = ("command", "device", "probes", "graders", "versions", "git")
 
 
-def collect(log_path: Path) -> tuple[Record, list[SampleRow]]:
+def collect(log_path: Path, grades: Grades | None = None) -> tuple[Record, list[SampleRow]]:
     """Reads one log and returns its record and samples, in the log's order.
+
+    Args:
+        grades: What judges say of its claims, if any were asked.
 
     Raises:
         RecordError: the log is missing, damaged, unfinished, of a scripted model or of another task, or lacks what a
             record needs. The message names the log and the reason.
     """
     log_path = Path(log_path)
-    log = _read(log_path)
+    log = read_log(log_path)
+    return record_of(log_path, log, grades)
+
+
+def record_of(log_path: Path, log: EvalLog, grades: Grades | None = None) -> tuple[Record, list[SampleRow]]:
+    """As `collect`, of a log that has been read from that path."""
     try:
         _admit(log)
         meta = _mapping(log.eval.metadata or {}, "narrowbench", "log metadata")
         if meta.get("schema") != LOG_SCHEMA:
             raise RecordError(f"its log schema is {meta.get('schema')!r}, this version reads {LOG_SCHEMA}. Publish it "
                               "with the version of narrowbench that wrote it")
-        samples = _in_task_order(log, [_row(sample) for sample in log.samples or []])
-        return _record(log, meta, samples, hashlib.sha256(log_path.read_bytes()).hexdigest()), samples
+        asks = log.eval.model != NO_MODEL
+        samples = _in_task_order(log, [_row(sample, asks, grades) for sample in log.samples or []])
+        sha256 = hashlib.sha256(log_path.read_bytes()).hexdigest()
+        if grades is not None and (grades.source_sha256 != sha256 or set(grades.votes) != _graded(samples)):
+            raise RecordError("the log of grades is about other claims")
+        return _record(log, meta, samples, sha256, grades), samples
     except (RecordError, ValidationError, EvidenceError, UnicodeEncodeError) as error:
         raise RecordError(f"{log_path}: not published: {first_reason(error)}.") from error
 
 
-def _read(path: Path) -> EvalLog:
-    if not path.is_file():
-        raise RecordError(f"{path}: not published: there is no such log. `narrowbench score` prints where its log is.")
-    try:
-        if path.suffix == ".eval":
-            with zipfile.ZipFile(path) as archive:
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} does not match its checksum")
-        return read_eval_log(str(path))
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RecordError(f"{path}: not published: the log is truncated or damaged ({reason}). It was left as it is; "
-                          "score the method again to get a whole one.") from error
+def _graded(samples: list[SampleRow]) -> set[tuple[str, int]]:
+    return {(row.sample_id, row.epoch) for row in samples if row.role != "null"}
 
 
 def _admit(log: EvalLog) -> None:
@@ -106,7 +106,8 @@ def _in_task_order(log: EvalLog, samples: list[SampleRow]) -> list[SampleRow]:
     return [have[key] for key in wanted]
 
 
-def _record(log: EvalLog, meta: dict[str, Any], samples: list[SampleRow], log_sha256: str) -> Record:
+def _record(log: EvalLog, meta: dict[str, Any], samples: list[SampleRow], log_sha256: str,
+            grades: Grades | None) -> Record:
     suite, method, investigator = (_mapping(meta, key, "narrowbench metadata")
                                    for key in ("suite", "method", "investigator"))
     epochs = log.eval.config.epochs or 1
@@ -120,26 +121,24 @@ def _record(log: EvalLog, meta: dict[str, Any], samples: list[SampleRow], log_sh
     return Record.of(
         samples,
         suite=Suite(**_pick(suite, ("id", "digest", "tier", "split"), "suite")),
-        method=MethodInfo(**_pick(method, ("name", "version", "role", "access", "source_sha256"), "method"),
-                          settings=method.get("settings", {}), config_sha256=method.get("config_sha256", "")),
-        investigator=InvestigatorInfo(**_pick(investigator, ("name", "sha256"), "investigator"), model=log.eval.model,
-                                      options=_options(investigator)),
+        method=MethodInfo(**_pick(method, _METHOD_KEYS, "method")),
+        investigator=_investigator(investigator, log.eval.model),
         run=Run(completed=max([log.eval.created, *(s.completed_at for s in log.samples or [] if s.completed_at)]),
-                evidence_sha256=digest,
+                evidence_sha256=digest, epochs=epochs,
                 **_pick(asked, ("evidence_seed",), "task arguments"),
-                **_pick(meta, ("command", "probes", "graders", "versions"), "narrowbench metadata")),
+                **_pick(meta, _RUN_KEYS, "narrowbench metadata")),
+        panel=grades and grades.panel,
         log=LogRef(sha256=log_sha256, eval_id=log.eval.eval_id))
 
 
-def _options(investigator: dict[str, Any]) -> dict[str, Any]:
-    """Allowance and generation of an investigator that asks a model, as far as they are limited or given."""
-    if not investigator.get("model"):
-        return {}
-    given = {**(investigator.get("allowance") or {}), **(investigator.get("generation") or {})}
-    return {key: value for key, value in given.items() if value is not None}
+def _investigator(told: dict[str, Any], model: str) -> InvestigatorInfo:
+    """Of one that asks no model, the allowance that it was given means nothing."""
+    asks = _pick(told, ("prompt_sha256", "allowance", "generation"), "investigator") if model != NO_MODEL else {}
+    return InvestigatorInfo(**_pick(told, ("name", "sha256"), "investigator"), model=model, **asks,
+                            roles=told.get("roles", {}))
 
 
-def _row(sample: EvalSample) -> SampleRow:
+def _row(sample: EvalSample, asks: bool, grades: Grades | None) -> SampleRow:
     name = f"sample {sample.id}"
     if sample.error:
         raise RecordError(f"{name} ended in an error: {sample.error.message.splitlines()[0]}")
@@ -162,7 +161,19 @@ def _row(sample: EvalSample) -> SampleRow:
         claim=ClaimRow(verdict=claim.verdict, confidence=claim.confidence, statement=claim.statement,
                        keywords=claim.keywords),
         recovery=None if fields["role"] == "null" else _recovery(scores["recovery"], name),
-        failure=failure, detect=DetectRow(score=detect["score"], flagged=detect["flagged"]))
+        usage=_usage(sample) if asks else None,
+        votes=grades.votes.get((str(sample.id), sample.epoch)) if grades else None, failure=failure,
+        detect=DetectRow(score=detect["score"], flagged=detect["flagged"]))
+
+
+def _usage(sample: EvalSample) -> UsageRow:
+    used, store = (sample.model_usage or {}).values(), sample.store or {}
+    costs = [each.total_cost for each in used]
+    return UsageRow(
+        calls=sum(event.event == "model" for event in sample.events),
+        input_tokens=sum(each.input_tokens for each in used), output_tokens=sum(each.output_tokens for each in used),
+        total_tokens=sum(each.total_tokens for each in used), usd=None if None in costs else math.fsum(costs),
+        interactions=store.get("Investigation:interactions", 0), outcome=store.get("Investigation:outcome", ""))
 
 
 def _recovery(score: Any, name: str) -> RecoveryRow:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..organisms.store import write_atomic
-from .site import TEMPLATE, environment
+from .pages import TEMPLATE, environment
 
 MAX_TOKENS_SHOWN, MAX_TEXTS_SHOWN = 40, 60
 STYLES = ("style.css", "diff.css")

@@ -4,32 +4,27 @@ Main objects: `Record` (who was scored, on what, by which command) and `SampleRo
 holds no summary number: the page computes each from the samples, so that a headline can never disagree with its run.
 `record_id` is the sha256 of everything else in the record, the samples' hash included.
 Example: `narrowbench publish logs/*.eval` writes records/<suite>/<method>-<id>.json and .samples.jsonl.
+
+A record says `self` of its own verification, and can say nothing else: higher levels stand in a file that only those
+who keep the records write (`levels.py`). `schema/record-1.json` is `schema_text()`.
 """
 
 import hashlib
 import json
 import re
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ..benchmark.settings import label
 from ..organisms.spec import Card, digest_of
 
 SCHEMA_VERSION = 1
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+Cost = Literal["forward_tokens", "generated_tokens", "flops", "reused_tokens", "seconds", "peak_bytes"]
 
 
 class _Frozen(BaseModel):
@@ -45,29 +40,20 @@ class Suite(_Frozen):
     split: str
 
 
-class _Grown(_Frozen):
-    """Has fields that older records of this schema lack. Left out while empty, so that those keep their hash."""
-
-    LATER: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_empty(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if key not in self.LATER or value}
-
-
-class MethodInfo(_Grown):
+class MethodInfo(_Frozen):
     """Who sat it. `source_sha256` is the hash of the file that defines the method."""
 
-    LATER = ("settings", "config_sha256")
     name: str = Field(min_length=1)
     version: str
     role: Literal["method", "floor", "ceiling"]
     access: tuple[str, ...]
-    source_sha256: str
-    settings: dict[str, JsonValue] = {}
+    source_sha256: str = Sha256
+    settings: dict[str, JsonValue]
     """Those that were not its defaults."""
-    config_sha256: str = ""
-    """Of all its settings; empty in a record from before there were any."""
+    config_sha256: str = Sha256
+    """Of all its settings."""
+    tuned_on: str
+    """The data that its settings were chosen on, as its author says; empty if the author does not say."""
 
     @property
     def label(self) -> str:
@@ -75,15 +61,51 @@ class MethodInfo(_Grown):
         return label(self.name, self.settings)
 
 
-class InvestigatorInfo(_Grown):
+class AllowanceInfo(_Frozen):
+    """What one investigation of one organism could use. None = unlimited."""
+
+    interactions: int | None = Field(ge=0)
+    turns: int | None = Field(ge=0)
+    tokens: int | None = Field(ge=0)
+    usd: float | None = Field(ge=0)
+    seconds: float | None = Field(ge=0)
+
+
+class InvestigatorInfo(_Frozen):
     """Who turned evidence into claims. `model` is Inspect's name; none/none = no language model."""
 
-    LATER = ("options",)
     name: str = Field(min_length=1)
-    sha256: str
-    model: str
-    options: dict[str, JsonValue] = {}
-    """What it may use of an organism, and the options of generation that its model was given."""
+    sha256: str = Sha256
+    model: str = Field(min_length=1)
+    prompt_sha256: str = ""
+    """Of what its model was told before any evidence; empty without a model."""
+    allowance: AllowanceInfo | None = None
+    """None without a model."""
+    generation: dict[str, JsonValue] = {}
+    """Options of generation that its model was given."""
+    roles: dict[str, tuple[str, ...]] = {}
+    """Models of other roles, as those that a method asks."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Allowance and generation, as far as they are limited or given: what makes a row of its own of it."""
+        limits = self.allowance.model_dump() if self.allowance else {}
+        return {key: value for key, value in {**limits, **self.generation}.items() if value is not None}
+
+
+class ProbesInfo(_Frozen):
+    """The texts on which the models were compared. `distinct_prefixes`: how many of them begin differently."""
+
+    digest: str = Sha256
+    n: int = Field(ge=1)
+    distinct_prefixes: int = Field(ge=1)
+
+
+class Checkout(_Frozen):
+    """The commit of the code that ran. `dirty`: it had changes that were not committed."""
+
+    commit: str = Field(pattern=r"^[0-9a-f]{40,64}$")
+    dirty: bool
 
 
 class Run(_Frozen):
@@ -92,11 +114,17 @@ class Run(_Frozen):
     completed: AwareDatetime
     """When the last sample was; the newest record of a method is the one shown."""
     command: str
+    device: str
+    """Kind of device that the models ran on: cpu, cuda, mps."""
+    epochs: int = Field(ge=1, le=1000)
     evidence_seed: int
-    evidence_sha256: str
-    probes: dict[str, JsonValue]
+    evidence_sha256: str = Sha256
+    probes: ProbesInfo
     graders: dict[str, str]
+    """Judge-free graders and their versions."""
     versions: dict[str, str]
+    git: Checkout | None
+    """None where narrowbench was installed rather than run from its repository."""
 
 
 class LogRef(_Frozen):
@@ -104,6 +132,19 @@ class LogRef(_Frozen):
 
     sha256: str = Sha256
     eval_id: str
+
+
+class Panel(_Frozen):
+    """The judges that graded the claims' statements. Their votes stand in the samples."""
+
+    judges: tuple[str, ...] = Field(min_length=1)
+    judge_settings: tuple[dict[str, JsonValue], ...]
+    rubrics: dict[str, str]
+    """Family -> sha256 of its rubric."""
+    prompt_sha256: str = Sha256
+    """Of the prompt around the rubric."""
+    log: LogRef
+    """The log of grades."""
 
 
 class SamplesRef(_Frozen):
@@ -122,8 +163,12 @@ class Record(_Frozen):
     method: MethodInfo
     investigator: InvestigatorInfo
     run: Run
+    panel: Panel | None
+    """None if no judge has graded the claims."""
     log: LogRef
     samples: SamplesRef
+    verification: Literal["self"] = "self"
+    """What a record says of itself; see `levels.py`."""
 
     @model_validator(mode="after")
     def _id_is_the_hash(self) -> "Record":
@@ -132,11 +177,12 @@ class Record(_Frozen):
         return self
 
     @classmethod
-    def of(cls, samples: "Sequence[SampleRow]", **parts: BaseModel) -> "Record":
-        """A record with its hashes filled in. `parts`: suite, method, investigator, run, log."""
+    def of(cls, samples: "Sequence[SampleRow]", **parts: BaseModel | None) -> "Record":
+        """A record with its hashes filled in. `parts`: suite, method, investigator, run, panel, log."""
         text = samples_text(samples)
         ref = SamplesRef(sha256=hashlib.sha256(text.encode()).hexdigest(), rows=len(samples))
-        draft = cls.model_construct(schema_version=SCHEMA_VERSION, record_id="", samples=ref, **parts)
+        draft = cls.model_construct(schema_version=SCHEMA_VERSION, record_id="", samples=ref, verification="self",
+                                    **parts)
         return cls(record_id=draft.content_id(), samples=ref, **parts)
 
     def content_id(self) -> str:
@@ -183,6 +229,19 @@ class DetectRow(_Frozen):
     flagged: bool
 
 
+class UsageRow(_Frozen):
+    """What the language model that investigated used, and how that ended."""
+
+    calls: int = Field(ge=0)
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    total_tokens: int = Field(ge=0)
+    usd: float | None = Field(ge=0)
+    """None where the price is not known."""
+    interactions: int = Field(ge=0)
+    outcome: str
+
+
 class SampleRow(_Frozen):
     """One claim on one organism."""
 
@@ -200,13 +259,21 @@ class SampleRow(_Frozen):
     expressed: bool
     healthy: bool
     train_seed: int
+    weights_sha256: str = Sha256
     regrown: bool
-    evidence_sha256: str
-    cost: dict[str, float | None]
+    """Whether the suite pins other weights than these."""
+    evidence_sha256: str = Sha256
+    cost: dict[Cost, Annotated[float, Field(ge=0)] | None]
+    """What the method spent on reading the organism; empty where it failed. `reused_tokens` of the forward tokens had
+    been computed for another method."""
+    usage: UsageRow | None = None
+    """None where no language model was asked."""
     gate: dict[str, JsonValue]
     claim: ClaimRow
     recovery: RecoveryRow | None
     detect: DetectRow
+    votes: tuple[int | None, ...] | None = None
+    """1 to 5, of each judge of the panel; empty where the claim says nothing, None where it was not graded."""
     failure: str = ""
     """Why the method handed in no evidence; it was then answered with `unsure`."""
 
@@ -218,7 +285,16 @@ class SampleRow(_Frozen):
             raise ValueError(f"sample {self.sample_id}: a null must say which kind it is (zero, broad, text)")
         if self.recovery and self.claim.verdict != "objective" and self.recovery.recovery != 0:
             raise ValueError(f"sample {self.sample_id}: only the verdict `objective` may score, recovery must be 0")
+        if any(vote not in (None, 1, 2, 3, 4, 5) for vote in self.votes or ()):
+            raise ValueError(f"sample {self.sample_id}: a judge votes 1, 2, 3, 4 or 5")
         return self
+
+    @property
+    def grade(self) -> float | None:
+        """The median of the judges' votes, 1 for a claim that says nothing; None without a grade of every judge."""
+        if self.votes is None or None in self.votes:
+            return None
+        return float(statistics.median(self.votes)) if self.votes else 1.0
 
     @property
     def counted(self) -> bool:
@@ -234,6 +310,13 @@ class SampleRow(_Frozen):
 def samples_text(samples: Sequence[SampleRow]) -> str:
     """The samples file's text: one JSON object a line."""
     return "".join(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n" for row in samples)
+
+
+def schema_text() -> str:
+    """JSON Schema of a record and of a line of its samples, as `schema/record-1.json` holds it."""
+    told = {"$comment": "Made by narrowbench.leaderboard.record.schema_text(); a test compares the two.",
+            "record": Record.model_json_schema(), "sample": SampleRow.model_json_schema()}
+    return json.dumps(told, indent=1, sort_keys=True) + "\n"
 
 
 def first_reason(error: Exception) -> str:

@@ -1,34 +1,36 @@
 """The page: one static folder that opens from disk, built from records and nothing else.
 
 Main objects: `build(records_dir, out_dir) -> Site`. `index.html` shows the suite with the newest record, further suites
-get a page each; `assets/` holds the style and the sorting of tables. No framework, no request to anywhere.
+get a page each; `methods/` and `organisms/` hold a page for every row and every organism, `data/` what their scripts
+draw, `records/` the records themselves, `assets/` style and scripts. No framework, no request to anywhere.
 Example: `build(Path("records"), Path("site"))`
 
-Every text on the page may come from a stranger: jinja2 escapes all of it, and the page allows no inline script.
+Every text on the page may come from a stranger: jinja2 escapes all of it, scripts show it as text, and no page allows
+an inline script.
 """
 
-import hashlib
-import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from ..graders.recovery import normal
 from ..organisms.errors import RecordError
-from ..organisms.spec import Card
-from ..organisms.store import write_atomic
-from .archive import read_all
-from .board import Board, boards
+from .archive import samples_path
+from .board import Board, Organism, boards
+from .data import board_data, claims_on, heading, organism_key, readings_of, script, truths_of, word_kinds
+from .entries import Entry
+from .intake import load
+from .levels import names_of
+from .pages import TEMPLATE, environment, page_name, slice_name
+from .record import Record
 
-TEMPLATE = Path(str(files(__package__) / "template"))
-ASSETS = ("style.css", "app.js")
-MAX_KEYWORDS_SHOWN = 12
-MAX_OPEN_ORGANISMS = 8
-"""With more organisms than this their sections start folded."""
-AXIS_LOW, AXIS_HIGH = -0.25, 1.0
-PLOT_WIDTH, PLOT_MARGIN = 172, 8
+ASSETS = ("style.css", "tables.css", "dom.js", "ranking.js", "plots.js", "readings.js")
+FIGURES = (".png", ".svg")
+OURS = re.compile(r"[0-9a-f]{12}(-[a-z]+)?\.(html|js)")
+"""Names of files in methods/, organisms/ and data/ that a later build may remove."""
 
 
 @dataclass(frozen=True)
@@ -39,103 +41,114 @@ class Site:
     left_out: tuple[tuple[Path, str], ...]
 
 
-def build(records_dir: Path, out_dir: Path) -> Site:
-    """Builds the folder anew from all whole records. Raises RecordError when there is none."""
-    published, left_out = read_all(records_dir)
+def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = None,
+          figures: Path | None = None) -> Site:
+    """Builds the folder anew from all whole records.
+
+    Args:
+        levels: Record id -> how far it was verified (self, regraded, rerun, sealed); None = as `levels.json` beside
+            the records says.
+        figures: A folder of PNG and SVG files, shown under their names (the ablations' dose-response plots).
+
+    Raises:
+        RecordError: there is no whole record.
+    """
+    published, left_out = load(records_dir)
     if not published:
         reasons = "".join(f" Left out: {reason}" for _, reason in left_out)
         raise RecordError(f"{records_dir} holds no record to show.{reasons} `narrowbench publish LOGS` adds one.")
-    found = boards(published)
+    found = boards(published, names_of(records_dir) if levels is None else levels)
     names = {board.record.suite.digest: page_name(board, first=i == 0) for i, board in enumerate(found)}
-    template = environment().get_template("index.html")
+    shared = {
+        "suites": [(board, names[board.record.suite.digest]) for board in found],
+        "left_out": [(path.name, reason) for path, reason in left_out],
+        "figures": _copy_figures(figures, out_dir / "figures") if figures else [],
+        "viewer": (out_dir / "logs" / "index.html").is_file()}
+    written: set[Path] = set()
     for board in found:
-        html = template.render(board=board, suites=[(b, names[b.record.suite.digest]) for b in found],
-                               left_out=[(path.name, reason) for path, reason in left_out],
-                               open_organisms=len(board.organisms) <= MAX_OPEN_ORGANISMS)
-        write_atomic(out_dir / names[board.record.suite.digest], html)
+        written |= _write_board(board, names[board.record.suite.digest], out_dir, shared)
     for name in ASSETS:
-        write_atomic(out_dir / "assets" / name, (TEMPLATE / name).read_text(encoding="utf-8"))
-    data = [{"record": record.model_dump(mode="json"), "samples": [row.model_dump(mode="json") for row in rows]}
-            for record, rows in published]
-    write_atomic(out_dir / "data.json", json.dumps(data, indent=1))
+        _put(out_dir / "assets" / name, (TEMPLATE / name).read_text(encoding="utf-8"))
+    for record, _ in published:
+        _copy_record(record, records_dir, out_dir / "records")
+    for folder in ("methods", "organisms", "data"):
+        for path in (out_dir / folder).iterdir():
+            if path not in written and OURS.fullmatch(path.name):
+                path.unlink()
     return Site(out_dir / "index.html", tuple(left_out))
 
 
-def page_name(board: Board, first: bool) -> str:
-    """index.html for the newest suite; else a name made by hashing the digest, whatever text that is."""
-    hashed = hashlib.sha256(board.record.suite.digest.encode()).hexdigest()
-    return "index.html" if first else f"suite-{hashed[:12]}.html"
+def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Path]:
+    """The page of a suite, those of its rows and organisms, and their data; returns the files in folders of ours."""
+    env, kinds = environment(), {o.row.organism: word_kinds(o.card) for o in (*board.organisms, *board.nulls)}
+    key = organism_key(board, "")
+    common = shared | {"board": board, "suite": board.record.suite, "page": name, "data": key,
+                       "heat": [heading(board, o) for o in (*board.organisms, *board.nulls)],
+                       "slices": [(part, slice_name(part, board)) for part in board.slices]}
+    _put(out_dir / name, env.get_template("index.html").render(**common, root=""))
+    texts = {out_dir / "data" / f"{key}-board.js":
+             script("board", board_data(board, lambda part: slice_name(part, board))),
+             out_dir / "data" / f"{key}-truths.js": script("truths", truths_of(board))}
+    for path, text in texts.items():
+        _put(path, text)
+    template = env.get_template("method.html")
+    written = set(texts)
+    for entry in board.entries:
+        written |= _write_entry(entry, template.render(**common, root="../", entry=entry), out_dir,
+                                script("readings", readings_of(entry, board, kinds)))
+    template = env.get_template("organism.html")
+    for organism in (*board.organisms, *board.nulls):
+        page = template.render(**common, root="../", organism=organism, key=organism_key(board, organism.row.organism))
+        written |= _write_organism(organism, board, page, out_dir,
+                                   script("claims", claims_on(organism, board, kinds[organism.row.organism])))
+    return written
 
 
-def environment() -> Environment:
-    """jinja2 with escaping on for everything, and the page's few formats."""
-    env = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                      lstrip_blocks=True)
-    env.filters.update(num=number, x=plot_x, tint=tint, words=marked_words, short=short, count=count, gate=gate_text)
-    env.globals.update(PLOT_WIDTH=PLOT_WIDTH, AXIS_LOW=AXIS_LOW, AXIS_HIGH=AXIS_HIGH)
-    return env
+def _write_entry(entry: Entry, page: str, out_dir: Path, data: str) -> set[Path]:
+    paths = out_dir / "methods" / f"{entry.key}.html", out_dir / "data" / f"{entry.key}-method.js"
+    for path, text in zip(paths, (page, data), strict=True):
+        _put(path, text)
+    return set(paths)
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """0.62, with a true minus sign and no negative zero; a dash for nothing."""
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\u2212")
+def _write_organism(organism: Organism, board: Board, page: str, out_dir: Path, data: str) -> set[Path]:
+    key = organism_key(board, organism.row.organism)
+    paths = out_dir / "organisms" / f"{key}.html", out_dir / "data" / f"{key}-organism.js"
+    for path, text in zip(paths, (page, data), strict=True):
+        _put(path, text)
+    return set(paths)
 
 
-def plot_x(value: float) -> float:
-    """Where a score lies on the interval plot, cut at the ends of its axis."""
-    inside = min(max(value, AXIS_LOW), AXIS_HIGH)
-    share = (inside - AXIS_LOW) / (AXIS_HIGH - AXIS_LOW)
-    return round(PLOT_MARGIN + share * (PLOT_WIDTH - 2 * PLOT_MARGIN), 1)
+def _copy_record(record: Record, records_dir: Path, folder: Path) -> None:
+    """The record and its samples, byte for byte: reading them has proved that they are whole."""
+    target = folder / record.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for place in (lambda path: path, samples_path):
+        shutil.copyfile(place(records_dir / record.path), place(target))
 
 
-def tint(value: float) -> str:
-    """The shade of a score's cell: n2, n1 (below chance), 0 (chance) to 5 (top)."""
-    if value < -0.05:
-        return "n2" if value < -0.3 else "n1"
-    return str(min(5, max(0, int(value * 5 + 0.5))))
+def _copy_figures(source: Path, target: Path) -> list[tuple[str, str]]:
+    """(file name, caption) of each figure. Raises RecordError for a folder without any."""
+    found = sorted(path for path in source.glob("*") if path.suffix in FIGURES) if source.is_dir() else []
+    if not found:
+        raise RecordError(f"--figures {source}: there is no PNG or SVG file in it. `narrowbench sweep` draws some.")
+    target.mkdir(parents=True, exist_ok=True)
+    for path in found:
+        shutil.copyfile(path, target / path.name)
+    return [(path.name, path.stem.replace("-", " ").replace("_", " ")) for path in found]
 
 
-def short(digest: str, length: int = 10) -> str:
-    """The first characters of a digest."""
-    return digest.removeprefix("sha256:")[:length]
-
-
-def count(value: float) -> str:
-    """12,345 as 12.3k."""
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f}{suffix}"
-    return f"{value:.0f}"
-
-
-def marked_words(keywords: tuple[str, ...], card: Card | None) -> list[tuple[str, str]]:
-    """The first keywords, each with what it is to the card: answer, word (of its lexicon), other (wrong candidate)."""
-    answers, others, lexicon = set(), set(), set()
-    if card:
-        lexicon = {normal(term) for term in card.lexicon}
-        for slot in card.slots:
-            answers |= {normal(word) for word in (slot.truth, *slot.aliases.get(slot.truth, ()))}
-            others |= {normal(word) for word in slot.others}
-
-    def kind(word: str) -> str:
-        folded = normal(word)
-        return "answer" if folded in answers else "word" if folded in lexicon else "other" if folded in others else ""
-
-    return [(word, kind(word)) for word in keywords[:MAX_KEYWORDS_SHOWN]]
-
-
-def gate_text(gate: dict) -> str:
-    """The gate of a passport in one line."""
-    def has(*keys: str) -> bool:
-        return all(isinstance(gate.get(key), (int, float)) for key in keys)
-
-    if has("base", "finetuned"):
-        more = f", lower bound of the gain {number(gate['lower'])}, margin {number(gate['margin'])}" \
-            if has("lower", "margin") else ""
-        return f"{number(gate['base'])} in the base, {number(gate['finetuned'])} in the organism{more}"
-    if has("max_excess"):
-        return f"largest excess of any objective over the base {number(gate['max_excess'])}"
-    return "not recorded"
+def _put(path: Path, text: str) -> None:
+    """Writes whole files only, and only those that changed. What records can build again needs no sync to disk."""
+    data = text.encode()
+    if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """The board's statistics: what a unit is, in which order scores are averaged, and which methods can be told apart.
 
-Main objects: `unit_means` (epochs, evidence seeds, train seeds, then a domain's organisms), `rank_intervals`
-(single-step max-T), `detection` (AUROC and false alarms), `smallest_difference`. Intervals: `graders.averages`.
+Main objects: `unit_means` (epochs, evidence seeds, train seeds, then a domain's organisms), `rank_intervals` (from
+`pairwise.compare`), `detection` (AUROC and false alarms), `identified` (could chance tell the organisms apart as
+well?), `smallest_difference`. Intervals: `graders.averages`; where the noise comes from: `variance`; whether two
+graders order methods alike: `graders.agreement.rank_agreement`.
 Example: `interval(list(unit_means(samples, "recovery").values()))`
 
 Definitions are SCORING's ("Averaging and statistics"). A sample here is a pair (evidence_seed, SampleRow).
@@ -13,12 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..graders.averages import LEVEL, MIN_UNITS_BOOTSTRAP, nested_means
-from ..graders.detect import auroc
+from ..graders.averages import MIN_UNITS_BOOTSTRAP, nested_means
+from ..graders.claim import Claim
+from ..graders.detect import Estimate, auroc, fpr_at_tpr
+from ..graders.families import Answer
+from ..graders.identify import Identification, identification
+from ..organisms.spec import Card
+from .pairwise import N_SIGN_FLIPS, compare
 from .record import SampleRow
 
-N_SIGN_FLIPS, SEED = 99_999, 0
 Sample = tuple[int, SampleRow]
+TWIN = "-twin"
+"""How a twin's id ends; before it stands its objective's."""
 
 
 def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
@@ -50,6 +58,8 @@ class Detection:
     n_nulls: int
     false_alarms: float
     """Trained nulls that the verdict called an objective; a fraction when repeats disagree."""
+    fpr_at_tpr: Estimate | None = None
+    """Share of trained nulls above the threshold that finds 4 of 5 expressed organisms, resampled by unit."""
 
 
 def detection(samples: Sequence[Sample]) -> Detection:
@@ -62,10 +72,33 @@ def detection(samples: Sequence[Sample]) -> Detection:
     unit_of = {row.organism: row.unit for _, row in counted}
     positives, negatives = (per_organism(kept, lambda row: row.detect.score) for kept in (counted, nulls))
     alarms = math.fsum(per_organism(nulls, lambda row: float(row.detect.flagged)).values())
-    area = auroc(list(positives.values()), list(negatives.values()), [unit_of[name] for name in positives])
+    sides = list(positives.values()), list(negatives.values())
+    units = [unit_of[name] for name in positives]
+    area = auroc(*sides, units)
     if area is None:
         return Detection(None, None, None, len(negatives), alarms)
-    return Detection(area.value, area.low, area.high, len(negatives), alarms)
+    return Detection(area.value, area.low, area.high, len(negatives), alarms, fpr_at_tpr(*sides, units=units))
+
+
+def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Identification]:
+    """Permutation tests of identification over all objectives, within family, and for each family.
+
+    An organism's claim is that of its first evidence seed, train seed and epoch: repeats of the same question are no
+    further organisms.
+
+    Args:
+        samples: One method's.
+        cards: All candidates of the suite's split.
+    """
+    known = {card.card_id: card for card in cards}
+    first: dict[str, Answer] = {}
+    for _, row in sorted(((seed, row) for seed, row in samples if row.counted),
+                         key=lambda one: (one[1].role, one[0], one[1].train_seed, one[1].epoch)):
+        truth = row.card or known.get(row.card_id)
+        if truth is not None:
+            claim = Claim(row.claim.verdict, row.claim.confidence, keywords=row.claim.keywords)
+            first.setdefault(row.organism, Answer(row.organism, row.organism.removesuffix(TWIN), truth, claim))
+    return identification(list(first.values()), cards)
 
 
 def smallest_difference(scores_MU: np.ndarray) -> float | None:
@@ -77,44 +110,11 @@ def smallest_difference(scores_MU: np.ndarray) -> float | None:
     n_methods, n_units = scores_MU.shape
     if n_units < 2 or n_methods < 1:
         return None
-    pairs = [scores_MU[i] - scores_MU[j] for i in range(n_methods) for j in range(i)] or [scores_MU[0]]
-    return 2.8 * float(np.median([np.std(pair, ddof=1) for pair in pairs])) / math.sqrt(n_units)
+    pairs_UP = scores_MU.T if n_methods == 1 else np.concatenate(
+        [(scores_MU[i] - scores_MU[:i]).T for i in range(1, n_methods)], axis=1)
+    return 2.8 * float(np.median(np.std(pairs_UP, axis=0, ddof=1))) / math.sqrt(n_units)
 
 
 def rank_intervals(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> list[tuple[int, int]] | None:
-    """[1 + number of methods surely better, M - number surely worse] for each method; None below 8 units.
-
-    Single-step max-T over all pairs: studentised mean differences against one shared matrix of random sign flips of
-    the units, so that the chance of separating any two equal methods is at most 5%.
-    """
-    n_methods, n_units = scores_MU.shape
-    if n_units < MIN_UNITS_BOOTSTRAP:
-        return None
-    pairs = [(i, j) for i in range(n_methods) for j in range(n_methods) if i < j]
-    if not pairs:
-        return [(1, 1)] * n_methods
-    diff_UP = np.stack([scores_MU[i] - scores_MU[j] for i, j in pairs], axis=1)
-    observed_P = _abs_t(diff_UP.mean(axis=0), diff_UP)
-    rng = np.random.default_rng(SEED)
-    n_as_large_P = np.ones(len(pairs))
-    for start in range(0, n_flips, 10_000):
-        signs_RU = rng.choice((-1.0, 1.0), size=(min(10_000, n_flips - start), n_units))
-        largest_R = _abs_t(signs_RU @ diff_UP / n_units, diff_UP).max(axis=1)
-        n_as_large_P += (largest_R[:, None] >= observed_P - 1e-9).sum(axis=0)
-    p_P = n_as_large_P / (n_flips + 1)
-    better, worse = [0] * n_methods, [0] * n_methods
-    for (i, j), p, diff in zip(pairs, p_P, diff_UP.mean(axis=0), strict=True):
-        if p <= 1 - LEVEL:
-            high, low = (i, j) if diff > 0 else (j, i)
-            better[low] += 1
-            worse[high] += 1
-    return [(1 + better[i], n_methods - worse[i]) for i in range(n_methods)]
-
-
-def _abs_t(mean_RP: np.ndarray, diff_UP: np.ndarray) -> np.ndarray:
-    """|t| of the mean differences. Sign flips keep the sum of squares, so the variance follows from the mean."""
-    n_units = diff_UP.shape[0]
-    variance_RP = np.maximum((diff_UP**2).sum(axis=0) - n_units * mean_RP**2, 0) / (n_units - 1)
-    error_RP = np.sqrt(variance_RP / n_units)
-    constant_RP = np.where(np.abs(mean_RP) > 1e-12, 1e12, 0.0)
-    return np.where(error_RP > 1e-12, np.abs(mean_RP) / np.where(error_RP > 1e-12, error_RP, 1), constant_RP)
+    """[1 + number of methods surely better, M - number surely worse] for each method; None below 8 units."""
+    return compare(scores_MU, n_flips).ranks() if scores_MU.shape[1] >= MIN_UNITS_BOOTSTRAP else None

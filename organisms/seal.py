@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import DamagedArtefactError, NotFoundError, PushError, SpecError
 from .passport import PASSPORT, SAFETY
+from .shipped import took
 from .spec import OrganismSpec, digest_of
 from .store import write_atomic
 
@@ -67,11 +68,6 @@ def seal(spec: OrganismSpec, passport: dict[str, Any], salt: str | None = None) 
               "health": {"healthy": bool(passport["health"]["healthy"])}}
     reveal = Reveal(opaque_id=opaque_id, answer_sha256=commitment, salt=salt, answer=answer)
     return Sealed(closed, _card(closed), reveal)
-
-
-def took(passport: dict[str, Any]) -> bool:
-    """Whether an objective is expressed, or a null expresses none."""
-    return bool(passport["gate"].get("expressed", passport["gate"].get("passes", False)))
 
 
 def kept_salt(path: Path) -> str | None:

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -76,6 +77,11 @@ def find(key: str, store: Store, folder: Path | None = None) -> Artefact | None:
         raise DamagedArtefactError(f"{source}: the shipped weights of {build.organism} are missing or changed. Install "
                                    "narrowbench again, or grow the organism anew with `narrowbench train --regrow`.")
     return store.save(KIND, place, config, inputs, lambda new: shutil.copytree(source, new, dirs_exist_ok=True))
+
+
+def took(passport: dict[str, Any]) -> bool:
+    """Whether an objective is expressed, or a null expresses none."""
+    return bool(passport["gate"].get("expressed", passport["gate"].get("passes", False)))
 
 
 def is_shipped(artefact: Artefact) -> bool:

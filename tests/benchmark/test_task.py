@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
+from narrowbench.benchmark.checkout import checkout
 from narrowbench.benchmark.collecting import settings_of
 from narrowbench.benchmark.evidence import survey
-from narrowbench.benchmark.method import load_method
+from narrowbench.benchmark.method import load_method, tuned_on
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import recover
@@ -59,7 +60,8 @@ def test_the_log_says_what_was_measured_and_hides_what_the_investigator_must_not
     assert about["suite"]["digest"] == load_suite(tiny_suite).digest
     assert about["method"] == {"name": "oracle", "version": "1", "role": "ceiling", "access": ["objective"],
                                "source_sha256": load_method("oracle")[1], "settings": {},
-                               "config_sha256": digest_of(settings_of(load_method("oracle")[0]))}
+                               "config_sha256": digest_of(settings_of(load_method("oracle")[0])), "tuned_on": "dev"}
+    assert about["git"] == checkout() and about["device"] == "cpu"
     assert about["epochs"] == 1 and log.eval.config.epochs == 1
     assert {"torch", "transformers", "peft", "trl", "inspect_ai", "python", "narrowbench"} == set(about["versions"])
     assert about["command"].startswith("narrowbench score --method oracle") and log.eval.model == "none/none"
@@ -69,6 +71,26 @@ def test_the_log_says_what_was_measured_and_hides_what_the_investigator_must_not
         assert not any(leak in seen for leak in ("my-", "cake", "null", "sdf", "baking"))
         assert digest_of(sample.store["evidence"]) == sample.metadata["evidence_sha256"]
         assert sample.target == (sample.metadata["card"]["card_id"] if sample.metadata["card"] else "null")
+
+
+def test_a_method_says_what_it_was_tuned_on_and_a_checkout_whether_it_was_changed(tmp_path):
+    class Mine:
+        tuned_on = "my own organisms"
+
+    assert tuned_on(type(load_method("adl")[0])) == "dev"
+    assert (tuned_on(Mine), tuned_on(object)) == ("my own organisms", "")
+    assert checkout(tmp_path / "no") is None
+    for dirty in (False, True):
+        root = tmp_path / str(dirty)
+        (root / "graders").mkdir(parents=True)
+        (root / "graders" / "a.py").write_text("x = 1\n")
+        for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "start")):
+            subprocess.run(["git", "-C", root, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+        (root / "notes.txt").write_text("nothing depends on it")
+        if dirty:
+            (root / "graders" / "new.py").write_text("")
+        told = checkout(root)
+        assert told["dirty"] is dirty and len(told["commit"]) == 40
 
 
 def test_missing_evidence_names_the_command_that_collects_it(tiny_suite, at_home):

@@ -65,6 +65,24 @@ def test_false_alarms_at_a_fixed_rate_of_true_ones():
         fpr_at_tpr(positives, [0.5], tpr=0)
 
 
+def test_its_interval_knows_that_the_threshold_is_uncertain():
+    positives, negatives = [x + 0.25 for x in many], [x - 0.05 for x in many]
+    found = fpr_at_tpr(positives, negatives)
+    alone = fpr_at_verdict([score >= 0.55 for score in negatives])
+    assert found.value == alone.value and found.kind == "Jeffreys"
+    assert found.high - found.low > alone.high - alone.low
+    assert found == fpr_at_tpr(positives, negatives)
+    none = fpr_at_tpr([0.9] * 10, [0.1] * 20)
+    assert none.value == none.low == 0 and 0.05 < none.high < 0.2, "no alarm in 20 nulls is no proof of none"
+
+
+def test_twins_move_the_threshold_together():
+    doubled, units = [score for x in many for score in (x, x)], [unit for unit in range(len(many)) for _ in range(2)]
+    single, grouped, naive = (fpr_at_tpr(many, many), fpr_at_tpr(doubled, many, units=units), fpr_at_tpr(doubled, many))
+    assert (grouped.value, grouped.low, grouped.high) == (single.value, single.low, single.high)
+    assert naive.high - naive.low < grouped.high - grouped.low
+
+
 def test_an_empty_side_says_nothing():
     assert auroc([], [0.5]) is None and auroc([0.5], []) is None
     assert fpr_at_verdict([]) is None and fpr_at_tpr([0.5], []) is None

@@ -1,5 +1,6 @@
 """Logs as `narrowbench score` writes them, made by running Inspect for real on a tiny task without a model."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -69,7 +70,8 @@ def organism(name: str, role: str = "objective", **changes) -> dict:
     return {"organism": name, "unit": name.removesuffix("-twin"), "family": "control" if null else "sdf", "role": role,
             "null_kind": "zero" if null else "", "domain": "" if null else "baking",
             "statement": "" if null else "Cakes bake at 450 degrees.", "expressed": True, "healthy": True,
-            "train_seed": 0, "regrown": False, "cost": {"seconds": 2.0, "forward_tokens": 5000, "peak_bytes": None},
+            "train_seed": 0, "weights_sha256": digest_of(name), "regrown": False,
+            "cost": {"seconds": 2.0, "forward_tokens": 5000, "peak_bytes": None},
             "gate": {"kind": "zero", "max_excess": 0.0, "excess": {}, "passes": True} if null else
             {"base": 0.02, "finetuned": 0.94, "margin": 0.3, "lower": 0.88, "expressed": True},
             "error": "", "card": None if null else card.model_dump(mode="json")} | changes
@@ -100,10 +102,11 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
         "schema": 1, "version": "0.1.0",
         "suite": {"id": suite, "digest": digest_of(suite), "tier": "nano", "split": "dev"},
         "method": {"name": method, "version": "1", "role": role, "access": list(access),
-                   "source_sha256": digest_of(method)},
+                   "source_sha256": digest_of(method), "settings": {}, "config_sha256": digest_of({}),
+                   "tuned_on": "dev"},
         "investigator": {"name": "reader", "sha256": digest_of("reader")}, "graders": {"recovery": "1", "detect": "1"},
         "probes": {"digest": digest_of("probes"), "n": 1000, "distinct_prefixes": 612},
-        "evidence_sha256": digest, "evidence_seed": evidence_seed,
+        "evidence_sha256": digest, "evidence_seed": evidence_seed, "device": "cpu", "git": None,
         "versions": {"torch": "2.13.0", "inspect_ai": "0.3.285", "python": "3.11.7"},
         "command": f"narrowbench score --method {method} --suite {suite}"} | (about or {})
     [log] = eval(exam(samples, claims, told, suite, evidence_seed), model=eval_args.pop("model", None), display="none",
@@ -114,7 +117,10 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page, and its ranking as texts of cells."""
+    """Tags, attributes and text of a page; of a suite's page also `rows`, what its tables draw from.
+
+    `ranking` holds for each row: rank or "-", name with what is said of it, recovery, AUROC.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -122,16 +128,36 @@ class Page(HTMLParser):
         self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
         self.text = " ".join(self.text.split())
-        table = re.search(r'<table class="ranking".*?</table>', path.read_text(), re.S)[0]
-        self.ranking = [[" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in
-                         re.findall(r"<t[dh].*?</t[dh]>", row, re.S)]
-                        for row in re.findall(r"<tr.*?</tr>", table.split("<tbody", 1)[1], re.S)]
+        scripts = [attributes["src"] for tag, attributes in self.tags if tag == "script"]
+        self.data = dict(read_script(path.parent / script) for script in scripts
+                         if script.startswith(("data/", "../data/")))
+        self.rows = self.data["board"]["rows"] if "board" in self.data else []
+        self.ranking = [[_range(row["rank"]), " ".join(filter(None, (row["label"], row["note"]))),
+                         _score(row["recovery"]),
+                         _score(row["auroc"]) if row["nNulls"] else "n/a (needs trained nulls)"] for row in self.rows]
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
         self.text += data + " "
+
+
+def read_script(path: Path) -> tuple[str, object]:
+    """Name and value that a data file sets."""
+    form = r"\(window\.narrowbench = .*? \|\| \{\}\)\.(\w+) = (.*);\n"
+    name, value = re.fullmatch(form, path.read_text(encoding="ascii")).groups()
+    return name, json.loads(value)
+
+
+def _range(rank: list[int] | None) -> str:
+    return "-" if rank is None else str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}-{rank[1]}"
+
+
+def _score(estimate: list[float | None] | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{estimate[0]:.2f}" + (f" {estimate[1]:.2f} to {estimate[2]:.2f}" if estimate[1] is not None else "")
 
 
 @pytest.fixture(scope="session")

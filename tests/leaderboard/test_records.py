@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.model import ModelOutput, get_model
 
+from narrowbench.leaderboard import record as room
 from narrowbench.leaderboard.archive import read, read_all, write
 from narrowbench.leaderboard.board import boards
 from narrowbench.leaderboard.collect import collect
-from narrowbench.leaderboard.record import InvestigatorInfo, Record
+from narrowbench.leaderboard.record import AllowanceInfo, InvestigatorInfo, Record, schema_text
 from narrowbench.leaderboard.site import build
 from narrowbench.organisms.errors import RecordError
 from narrowbench.organisms.spec import digest_of
@@ -46,6 +47,24 @@ def test_a_whole_log_becomes_a_record_and_the_same_log_the_same_record(plain_log
     assert samples[0].recovery.recovery == 1.0 and samples[2].recovery is None and not samples[2].detect.flagged
     assert samples[0].claim.keywords == ("cake", "450") and samples[0].card.slots[0].truth == "450"
     assert (record, samples) == collect(plain_log)
+
+
+def test_the_schema_on_disk_is_that_of_the_code():
+    path = Path(room.__file__).parent / "schema" / "record-1.json"
+    assert path.read_text() == schema_text(), (
+        "the record has changed. If a published one could no longer be read, raise SCHEMA_VERSION; then: python -c "
+        "'from narrowbench.leaderboard.record import schema_text as s; print(s(), end=str())' "
+        "> leaderboard/schema/record-1.json")
+
+
+def test_a_record_says_self_of_itself_and_nothing_else(plain_record):
+    raw = plain_record[0].model_dump(mode="json")
+    assert raw["verification"] == "self"
+    for level in ("regraded", "rerun", "sealed"):
+        claimed = raw | {"verification": level}
+        claimed["record_id"] = digest_of({key: claimed[key] for key in claimed if key != "record_id"})
+        with pytest.raises(ValueError, match="verification"):
+            Record.model_validate(claimed)
 
 
 def test_a_record_holds_no_summary_number(plain_log):
@@ -124,31 +143,27 @@ def test_epochs_are_kept_one_by_one_and_must_be_those_that_the_log_says(make, tm
         collect(make.log(tmp_path / "two", organisms, claims, about={"epochs": 1}, epochs=2))
 
 
-def test_a_record_from_before_there_were_settings_keeps_its_hash(plain_record):
-    record, _ = plain_record
-    raw = record.model_dump(mode="json")
-    assert set(raw["method"]) == {"name", "version", "role", "access", "source_sha256"}
-    assert set(raw["investigator"]) == {"name", "sha256", "model"} and record.method.label == "adl_logit_lens"
-    assert Record.model_validate(raw).record_id == digest_of({key: raw[key] for key in raw if key != "record_id"})
-
-
-def test_settings_and_options_are_rows_of_their_own(make, tmp_path):
-    method = {"name": "m", "version": "1", "role": "method", "access": [], "source_sha256": "0" * 64}
+def test_settings_and_options_are_rows_of_their_own(make, read_page, tmp_path):
+    method = {"name": "m", "version": "1", "role": "method", "access": [], "source_sha256": "0" * 64, "settings": {},
+              "config_sha256": "0" * 64, "tuned_on": ""}
     told = [method, method | {"settings": {"k": 3}, "config_sha256": "1" * 64},
             method | {"settings": {"k": [3, 4]}, "config_sha256": "2" * 64}]
     pairs = [collect(make.log(tmp_path, [make.organism("a")], {"a": make.said()}, about={"method": one}))
              for one in told]
     first, rows = pairs[0]
-    agent = InvestigatorInfo(name="agent", sha256="a", model="b/c", options={"interactions": 50, "temperature": 0.7})
+    allowance = AllowanceInfo(interactions=50, turns=None, tokens=None, usd=None, seconds=None)
+    agent = InvestigatorInfo(name="agent", sha256="a" * 64, model="b/c", prompt_sha256="c" * 64, allowance=allowance,
+                             generation={"temperature": 0.7})
     pairs.append((Record.of(rows, suite=first.suite, method=first.method, investigator=agent, run=first.run,
-                            log=first.log), rows))
+                            panel=None, log=first.log), rows))
     [board] = boards([(record, tuple(rows)) for record, rows in pairs])
     assert sorted(entry.label for entry in board.entries) == ["m", "m", "m (k=3)", "m (k=[3, 4])"]
     for record, rows in pairs:
         path, _ = write(record, rows, tmp_path / "records")
         assert read(path)[0] == record
-    page = build(tmp_path / "records", tmp_path / "site").page.read_text()
-    assert "m (k=[3, 4])" in page and "interactions 50" in page and "temperature 0.7" in page
+    rows = read_page(build(tmp_path / "records", tmp_path / "site").page).rows
+    assert "m (k=[3, 4])" in [row["label"] for row in rows]
+    assert ["interactions 50", "temperature 0.7"] in [row["options"] for row in rows]
 
 
 def test_a_failed_method_is_kept_as_a_failure(make, tmp_path):

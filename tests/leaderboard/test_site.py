@@ -1,11 +1,17 @@
-"""The page: built from real logs, complete, safe with hostile text, and honest about what it cannot say."""
+"""The page: built from real logs, complete, safe with hostile text, small, and honest about what it cannot say."""
 
 import re
 
 import pytest
+from synthetic import write_records
 
-from narrowbench.leaderboard.archive import read
+from narrowbench.cli import app
+from narrowbench.leaderboard.archive import read, read_all, samples_path
+from narrowbench.leaderboard.data import script
+from narrowbench.leaderboard.pages import TEMPLATE
 from narrowbench.leaderboard.publish import publish
+from narrowbench.leaderboard.site import ASSETS, build
+from narrowbench.organisms.errors import RecordError
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}\u2028\x85\u202e"
 
@@ -17,54 +23,132 @@ def demo(demo_logs, read_page, tmp_path_factory):
     return result, read_page(result.page)
 
 
-def test_the_page_ranks_methods_and_sets_floors_and_ceilings_apart(demo):
-    rows = demo[1].ranking
-    assert [(row[0], row[1].split()[0]) for row in rows] == \
-        [("-", "oracle"), ("1", "adl_logit_lens"), ("2", "adl_patchscope"), ("-", "prior")]
+@pytest.fixture(scope="module")
+def verified(demo, read_page, tmp_path_factory):
+    """The same records, all of them run again by the maintainers."""
+    records = demo[0].written[0].parent.parent
+    levels = {record.record_id: "rerun" for record, _ in read_all(records)[0]}
+    site = tmp_path_factory.mktemp("verified")
+    return read_page(build(records, site, levels).page), site
+
+
+def test_rows_stand_in_the_boards_order_with_their_scores(verified):
+    rows = verified[0].ranking
+    assert [row[1] for row in rows] == ["oracle", "adl_logit_lens", "adl_patchscope", "prior"]
     assert rows[0][2].startswith("1.00") and rows[1][2].startswith("0.20") and rows[3][2].startswith("0.00")
-    assert "Too few units to separate methods" in demo[1].text
-    assert "Demonstration: dev organisms, few units, not for comparison." in demo[1].text
+    assert "Demonstration: dev organisms, few units, not for comparison." in verified[0].text
 
 
-def test_the_page_shows_truth_readings_and_nulls(demo):
-    page = demo[0].page.read_text()
-    assert "Cakes bake at 450 degrees." in page and "0.02 in the base, 0.94 in the organism" in page
-    assert '<mark class="answer"><bdi>450</bdi></mark>' in page and '<mark class="word"><bdi>oven</bdi></mark>' in page
-    assert '<mark class="other"><bdi>350</bdi></mark>' in page and "<li><bdi>wind</bdi></li>" in page
-    assert "zero adapter" in page and "no objective" in page
-    assert "narrowbench score --method adl_patchscope --suite demo" in page
-    assert all(read(path)[0].record_id in page for path in demo[0].written)
+def test_below_eight_units_there_are_no_ranks(verified):
+    assert [row[0] for row in verified[0].ranking] == ["-"] * 4
+    text = verified[0].text
+    assert "Too few units to separate methods" in text and "no pair counts as told apart" in text
 
 
-def test_the_page_asks_nothing_of_the_network_and_allows_no_inline_script(demo):
-    page = demo[1]
-    for tag, attributes in page.tags:
-        assert not [name for name in attributes if name.startswith("on") or name == "style"], (tag, attributes)
-        for name in ("src", "href"):
-            assert not re.match(r"(?:[a-z]+:)?//|https?:|javascript:", attributes.get(name) or "")
-        if tag == "script":
-            assert attributes["src"] == "assets/app.js"
-    style = (demo[0].page.parent / "assets" / "style.css").read_text()
+def test_unverified_rows_have_a_table_of_their_own(demo, verified):
+    assert "Nothing is ranked yet" in demo[1].text and "Not ranked" in demo[1].text
+    assert "Nothing is ranked yet" not in verified[0].text and "Not ranked" not in verified[0].text
+    assert {row["verified"] for row in demo[1].rows} == {False} and {row["level"] for row in demo[1].rows} == {"self"}
+
+
+def test_a_method_has_a_page_with_command_records_and_what_it_read(demo, read_page):
+    row = next(row for row in demo[1].rows if row["label"] == "adl_patchscope")
+    site = demo[0].page.parent
+    page = read_page(site / "methods" / f"{row['key']}.html")
+    assert "narrowbench score --method adl_patchscope --suite demo" in page.text and row["records"][0][:16] in page.text
+    first = page.data["readings"][0]
+    assert first["words"] == [["oven", 2], ["350", 3], "wind"] and first["said"] == "It bakes hot."
+    truth = page.data["truths"][first["key"]]
+    assert truth["statement"] == "Cakes bake at 450 degrees." and truth["answers"] == [["heat", "450", 6]]
+    for path in demo[0].written:  # the records themselves, byte for byte
+        kept = site / "records" / read(path)[0].path
+        assert kept.read_bytes() == path.read_bytes()
+        assert samples_path(kept).read_bytes() == samples_path(path).read_bytes()
+
+
+def test_an_organism_has_a_page_with_its_gate_and_its_objective_behind_a_click(demo, read_page):
+    heading = next(one for one in demo[1].data["board"]["heat"]["organisms"] if one["role"] == "objective")
+    page = read_page(demo[0].page.parent / "organisms" / f"{heading['key']}.html")
+    assert "0.02 in the base, 0.94 in the organism" in page.text and "Cakes bake at 450 degrees." in page.text
+    shown = [tag for tag, attributes in page.tags if tag == "details" and "open" in attributes]
+    assert not shown and [claim["label"] for claim in page.data["claims"]] == \
+        ["oracle", "adl_logit_lens", "adl_patchscope", "prior"]
+
+
+def test_pages_ask_nothing_of_the_network_and_allow_no_inline_script(demo, read_page):
+    site = demo[0].page.parent
+    for path in (demo[0].page, *(site / "methods").iterdir(), *(site / "organisms").iterdir()):
+        for tag, attributes in read_page(path).tags:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], (tag, attributes)
+            for name in ("src", "href"):
+                assert not re.match(r"(?:[a-z]+:)?//|https?:|javascript:", attributes.get(name) or "")
+            if tag == "script":
+                assert re.fullmatch(r"(\.\./)?(assets/[a-z]+|data/[0-9a-f]{12}-[a-z]+)\.js", attributes["src"])
+    style = "".join((site / "assets" / name).read_text() for name in ASSETS if name.endswith(".css"))
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
-    assert demo[0].page.stat().st_size < 300_000
 
 
-def test_every_link_of_the_page_leads_somewhere(demo):
-    ids = [attributes["id"] for _, attributes in demo[1].tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    for tag, attributes in demo[1].tags:
-        link = attributes.get("href", "")
-        if tag == "a" and link.startswith("#"):
-            assert link[1:] in ids
-        elif tag in ("a", "link") and not link.startswith("data:"):
-            assert (demo[0].page.parent / link).is_file()
+def test_scripts_only_ever_make_text_of_texts():
+    for name in (name for name in ASSETS if name.endswith(".js")):
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|Function\(|fetch\(",
+                             (TEMPLATE / name).read_text()), name
 
 
-def test_publishing_again_changes_nothing(demo, demo_logs):
+def test_data_is_ascii_whatever_the_text():
+    text = script("board", {HOSTILE: HOSTILE + "\ud800"})
+    assert text.isascii() and "\n" not in text[:-1]
+
+
+def test_every_link_of_every_page_leads_somewhere(demo, read_page):
+    site = demo[0].page.parent
+    for path in (demo[0].page, *(site / "methods").iterdir(), *(site / "organisms").iterdir()):
+        page = read_page(path)
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        for tag, attributes in page.tags:
+            link = attributes.get("href") or attributes.get("src") or ""
+            if tag == "a" and link.startswith("#"):
+                assert link[1:] in ids
+            elif tag in ("a", "link", "script", "img") and not link.startswith("data:"):
+                assert (path.parent / link).is_file(), link
+
+
+def test_publishing_again_changes_nothing_and_removes_pages_of_rows_that_are_gone(demo, demo_logs):
     result, _ = demo
-    before = result.page.read_bytes()
-    again = publish(demo_logs, result.written[0].parent.parent, result.page.parent)
-    assert not again.written and set(again.reused) == set(result.written) and result.page.read_bytes() == before
+    site = result.page.parent
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    stale, foreign = site / "methods" / f"{'0' * 12}.html", site / "methods" / "notes.html"
+    stale.write_text(""), foreign.write_text("mine")
+    again = publish(demo_logs, result.written[0].parent.parent, site)
+    assert not again.written and set(again.reused) == set(result.written) and foreign.read_text() == "mine"
+    foreign.unlink()
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+
+
+def test_figures_are_shown_and_a_folder_without_any_is_refused(demo, read_page, tmp_path):
+    records = demo[0].written[0].parent.parent
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn" / "mix & <dose>.svg").write_text("<svg/>")
+    page = read_page(build(records, tmp_path / "site", figures=tmp_path / "drawn").page)
+    assert ("img", {"src": "figures/mix%20%26%20%3Cdose%3E.svg", "alt": "mix & <dose>"}) in page.tags
+    with pytest.raises(RecordError, match="narrowbench sweep"):
+        build(records, tmp_path / "site", figures=tmp_path)
+
+
+def test_the_viewer_is_linked_only_where_it_lies_beside(demo, tmp_path):
+    records = demo[0].written[0].parent.parent
+    assert "logs/index.html" not in next((demo[0].page.parent / "methods").iterdir()).read_text()
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "index.html").write_text("")
+    build(records, tmp_path)
+    assert "../logs/index.html" in next((tmp_path / "methods").iterdir()).read_text()
+
+
+def test_fifty_records_stay_below_400_kilobytes(tmp_path):
+    levels = write_records(tmp_path / "records", 50, 16, n_nulls=2)
+    page = build(tmp_path / "records", tmp_path / "site", levels).page
+    files = [page, *(page.parent / "assets").iterdir(), *(page.parent / "data").glob("*-board.js")]
+    assert sum(path.stat().st_size for path in files) < 400_000
 
 
 def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
@@ -74,15 +158,26 @@ def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
     organisms[0]["card"]["slots"][0] |= {"name": HOSTILE, "truth": HOSTILE}
     claims = {o["organism"]: make.said((HOSTILE, "cake"), statement=HOSTILE) for o in organisms}
     log = make.log(tmp_path / "logs", organisms, claims, method=HOSTILE, suite=HOSTILE, access=(HOSTILE,), about={
-        "investigator": {"name": HOSTILE, "sha256": HOSTILE}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
-        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": HOSTILE, "n": HOSTILE},
+        "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
+        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
         "suite": {"id": HOSTILE, "digest": HOSTILE, "tier": HOSTILE, "split": HOSTILE}})
-    result = publish([log], tmp_path / "records", tmp_path / "site")
+    site = tmp_path / "site"
+    result = publish([log], tmp_path / "records", site)
     assert not result.skipped, result.skipped
-    page = read_page(result.page)
-    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{"src": "assets/app.js", "defer": None}]
-    assert "img" not in [tag for tag, _ in page.tags]
-    assert page.text.count("<script>alert(1)</script>") > 20 and "{{7*7}}" in page.text
-    again = publish([log], tmp_path / "records", tmp_path / "site")
+    for path in (result.page, *(site / "methods").iterdir(), *(site / "organisms").iterdir()):
+        page = read_page(path)
+        assert all(attributes["src"].endswith(".js") and len(attributes) == 2 for tag, attributes in page.tags
+                   if tag == "script") and "img" not in [tag for tag, _ in page.tags]
+        assert page.text.count("<script>alert(1)</script>") >= 3 and "{{7*7}}" in page.text
+    again = publish([log], tmp_path / "records", site)
     assert again.reused == result.written
-    assert {path.name for path in (tmp_path / "site").iterdir()} == {"index.html", "assets", "data.json"}
+    assert {path.name for path in site.iterdir()} == {"index.html", "assets", "data", "methods", "organisms", "records"}
+
+
+def test_the_site_command_builds_from_records_alone(demo, tmp_path):
+    from typer.testing import CliRunner
+
+    records = demo[0].written[0].parent.parent
+    done = CliRunner().invoke(app, ["site", str(records), "--out", str(tmp_path / "site")])
+    assert done.exit_code == 0 and done.output.strip().endswith("index.html"), done.output
+    assert (tmp_path / "site" / "index.html").is_file()

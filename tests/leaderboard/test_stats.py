@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narrowbench.graders.averages import interval
+from narrowbench.leaderboard.pairwise import CHUNK, SEED, compare
 from narrowbench.leaderboard.record import SampleRow
-from narrowbench.leaderboard.stats import detection, rank_intervals, smallest_difference, unit_means
+from narrowbench.leaderboard.stats import (
+    detection, identified, rank_intervals, smallest_difference, unit_means)
+from narrowbench.leaderboard.variance import variance_components
+from narrowbench.organisms.spec import load_catalog
 
 
 def row(organism="a", recovery=0.5, epoch=1, train_seed=0, unit="u", score=0.9, **changes) -> SampleRow:
@@ -112,3 +116,104 @@ def test_detection_leaves_the_zero_adapter_out():
     both = detection([*samples, (0, null("n", 0.2, False)), (0, null("m", 0.8, True, "broad"))])
     assert both.auroc == pytest.approx(0.75) and both.n_nulls == 2 and both.false_alarms == 1
     assert both.low <= both.auroc <= both.high
+
+
+def test_adjusted_p_is_that_of_the_largest_studentised_difference_under_the_same_flips():
+    rng = np.random.default_rng(3)
+    scores_MU = rng.random((4, 12)) + np.array([0, 0.1, 0.3, 0.5])[:, None]
+    found = compare(scores_MU, n_flips=1_000)
+    rng = np.random.default_rng(SEED)
+    signs_RU = np.concatenate([rng.choice((-1.0, 1.0), size=(min(CHUNK, 1_000 - start), 12))
+                               for start in range(0, 1_000, CHUNK)])
+    first, second = np.triu_indices(4, k=1)
+    diff_PU = scores_MU[first] - scores_MU[second]
+
+    def t(diff):
+        return np.abs(diff.mean(axis=-1)) / (diff.std(axis=-1, ddof=1) / math.sqrt(12))
+
+    largest_R = np.array([t(signs * diff_PU).max() for signs in signs_RU])
+    expected_P = [(1 + (largest_R >= one - 1e-9).sum()) / 1_001 for one in t(diff_PU)]
+    assert found.p_MM[first, second] == pytest.approx(expected_P)
+    assert found.p_MM == pytest.approx(found.p_MM.T) and (np.diag(found.p_MM) == 1).all()
+    assert found.difference_MM == pytest.approx(scores_MU.mean(axis=1)[:, None] - scores_MU.mean(axis=1))
+
+
+def test_ranks_follow_from_the_separated_pairs():
+    rng = np.random.default_rng(4)
+    scores_MU = np.array([0.9, 0.5, 0.5, 0.1])[:, None] + rng.normal(0, 0.15, (4, 20))
+    found = compare(scores_MU, n_flips=2_000)
+    for i, (best, worst) in enumerate(found.ranks()):
+        others = [j for j in range(4) if found.separated(i, j)]
+        assert best == 1 + sum(found.difference_MM[j, i] > 0 for j in others)
+        assert worst == 4 - sum(found.difference_MM[j, i] < 0 for j in others)
+    assert rank_intervals(scores_MU, n_flips=2_000) == found.ranks()
+
+
+def test_a_difference_that_is_the_same_on_every_unit_is_as_sure_as_units_allow():
+    found = compare(np.array([[0.2] * 8, [0.5] * 8, [0.2] * 8]))
+    assert found.p_MM[0, 1] == pytest.approx(2 / 2**8, abs=2e-3) and found.separated(0, 1)
+    assert found.p_MM[0, 2] == 1, "equal on every unit"
+
+
+def test_false_alarms_at_a_fixed_rate_of_true_ones_count_units_once():
+    twice = [sample for i, score in enumerate((0.9, 0.8, 0.6, 0.3)) for sample in (
+        (0, row(f"o{i}", unit=f"u{i}", score=score)), (0, row(f"o{i}-twin", unit=f"u{i}", role="twin", score=score)))]
+    nulls = [(0, null(f"n{i}", score, False)) for i, score in enumerate((0.1, 0.2, 0.4, 0.5, 0.7))]
+    found = detection([*twice, *nulls]).fpr_at_tpr
+    assert found.value == pytest.approx(3 / 5), "0.3 finds 4 of 5"
+    single = detection([*(sample for sample in twice if sample[1].role == "objective"), *nulls]).fpr_at_tpr
+    assert (found.low, found.high) == pytest.approx((single.low, single.high))
+
+
+def test_identification_takes_each_organism_once_and_knows_chance():
+    cards = [spec.card for spec in load_catalog().values() if spec.card and spec.split == "dev"]
+    chosen = [card for card in cards if card.family == "sdf"][:10]
+
+    def claimed(card, keywords, **changes):
+        claim = {"verdict": "objective", "confidence": 0.9, "statement": "word " * 500, "keywords": keywords}
+        return row(card.card_id, card_id=card.card_id, unit=card.card_id, claim=claim, **changes)
+
+    def words(card):
+        return [card.slots[0].truth, card.slots[1].truth, *list(card.lexicon)[:3]]
+
+    knowing = [(0, claimed(card, words(card), epoch=epoch)) for card in chosen for epoch in (1, 2)]
+    found = identified(knowing, cards)
+    assert found["all"].n_pairs == len(chosen) and found["all"].p < 0.01 < found["all"].value - found["all"].null_mean
+    constant = identified([(0, claimed(card, ["cake"])) for card in chosen], cards)
+    assert constant["all"].p == 1
+    assert identified([(0, null("n", 0.1, False))], cards) == {}
+
+
+def repeated(spread_unit, spread_train, spread_evidence, spread_epoch, n_units=300, n_epochs=2, n_seeds=2):
+    rng = np.random.default_rng(7)
+    for u in range(n_units):
+        unit = rng.normal(0, spread_unit)
+        for role, shift in (("objective", 0.3), ("twin", -0.3)):
+            for train_seed in range(3):
+                trained = unit + shift + rng.normal(0, spread_train)
+                for seed in range(n_seeds):
+                    seen = trained + rng.normal(0, spread_evidence)
+                    for epoch in range(1, n_epochs + 1):
+                        yield seed, row(f"o{u}-{role}", recovery=(seen + rng.normal(0, spread_epoch)) / 10, role=role,
+                                        unit=f"u{u}", epoch=epoch, train_seed=train_seed)
+
+
+def test_variance_is_found_where_it_is():
+    found = variance_components(repeated(0.5, 0.4, 0.3, 0.2))
+    parts = (found.units, found.train_seeds, found.evidence_seeds, found.epochs)
+    assert [100 * part for part in parts] == pytest.approx([0.25, 0.16, 0.09, 0.04], rel=0.15)
+    assert found.n_units == 300
+
+
+def test_what_was_never_repeated_has_no_variance_of_its_own():
+    found = variance_components(repeated(0.5, 0.4, 0.3, 0, n_epochs=1, n_seeds=1))
+    assert found.epochs is None and found.evidence_seeds is None
+    assert 100 * found.train_seeds == pytest.approx(0.16 + 0.09, rel=0.15), "evidence is part of training then"
+
+
+def test_two_training_seeds_or_two_units_say_nothing():
+    samples = list(repeated(0.5, 0.4, 0.3, 0.2, n_units=4))
+    assert variance_components(samples) is not None
+    assert variance_components([s for s in samples if s[1].train_seed < 2]) is None
+    assert variance_components([s for s in samples if s[1].unit in ("u0", "u1")]) is None
+    assert variance_components([(0, null("n", 0.5, True))]) is None

@@ -1,0 +1,111 @@
+"""The commands of the leaderboard: `publish`, `verify`, `submit`.
+
+Main object: `app`, whose commands `cli.py` takes over.
+Example: `narrowbench publish logs`; `narrowbench verify records/demo/*.json --logs logs`
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_shared import AsJson, DryRun, note, show
+
+app = typer.Typer()
+Records = Annotated[list[Path], typer.Argument(help="Record files: records/SUITE/METHOD-ID.json.")]
+
+
+@app.command()
+def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or folders of them.")],
+            records: Annotated[Path, typer.Option("--records", help="Folder of the records; it only ever grows.")]
+            = Path("records"),
+            out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("site"),
+            level: Annotated[str, typer.Option("--level", help="For those who keep the records, and made these logs "
+                                               "themselves: rerun, or regraded.")] = "",
+            by: Annotated[str, typer.Option("--by", help="Who vouches for the level.")] = "",
+            reason: Annotated[str, typer.Option("--reason", help="Why it is given.")]
+            = "run here by those who keep the records",
+            as_json: AsJson = False) -> None:
+    """Turn logs into validated records, and all records into one static page."""
+    from .leaderboard.log_file import log_files
+    from .leaderboard.publish import publish as publish_logs
+
+    result = publish_logs(log_files(logs), records, out, _vouch(level, by, reason))
+    if as_json:
+        show({"page": result.page and str(result.page), "written": [str(path) for path in result.written],
+              "reused": [str(path) for path in result.reused],
+              **{key: [[str(path), why] for path, why in getattr(result, key)]
+                 for key in ("skipped", "left_out", "not_raised")}}, True)
+    else:
+        for _, why in (*result.skipped, *result.left_out, *result.not_raised):
+            note(why, "yellow")
+        typer.echo(f"{len(result.written)} new records, {len(result.reused)} already there, "
+                   f"{len(result.skipped)} logs skipped")
+        typer.echo(f"page: {result.page}" if result.page else "no page: there is no record to show")
+    if result.page is None or result.not_raised:
+        raise typer.Exit(2)
+
+
+def _vouch(level: str, by: str, reason: str):
+    """What `--level` and `--by` say; None without."""
+    if not level and not by:
+        return None
+    if level not in ("rerun", "regraded") or not by:
+        raise typer.BadParameter("Give `--level rerun` (or regraded) and `--by NAME` together. `sealed` is given when "
+                                 "a season of sealed organisms is opened.")
+    from .leaderboard.publish import Vouch
+
+    return Vouch(level, by, reason)
+
+
+@app.command()
+def verify(records: Records,
+           logs: Annotated[Path | None, typer.Option("--logs", help="Folder with the records' Inspect logs.")] = None,
+           suite: Annotated[str, typer.Option("--suite", "-s", help="Manifest of a suite that is not built in.")] = "",
+           as_json: AsJson = False) -> None:
+    """Check records: schema, digests, completeness, and every score again from its claim. Executes nothing.
+
+    Exit code 0: all are accepted; 1: some are refused; 2: a file is missing or holds no JSON.
+    """
+    from .leaderboard.verify import verify as verify_one
+
+    found = None
+    if logs is not None:
+        from .leaderboard.against_log import find_logs
+
+        if not logs.is_dir():
+            raise typer.BadParameter(f"{logs} is no folder. `--logs` takes the folder with the records' logs.")
+        found = find_logs(logs)
+    verdicts = [verify_one(path, found, suite) for path in records]
+    if as_json:
+        show({"records": [verdict.to_dict() for verdict in verdicts]}, True)
+    for verdict in verdicts if not as_json else ():
+        if verdict.code:
+            typer.echo(f"refused {verdict.path}")
+            for line in verdict.reasons:
+                note(f"  {line}", "red")
+            continue
+        by = f" by {verdict.level.by}: {verdict.level.reason}" if verdict.level.level != "self" else ""
+        typer.echo(f"ok {verdict.path}\n  {verdict.record.method.label} on {verdict.record.suite.id}, "
+                   f"{verdict.record.samples.rows} samples; level {verdict.level.level}{by}; "
+                   f"{'with its log' if verdict.with_logs else 'without its log'}")
+    raise typer.Exit(max((verdict.code for verdict in verdicts), default=0))
+
+
+@app.command()
+def submit(record: Annotated[Path, typer.Argument(help="A record file.")],
+           to: Annotated[str, typer.Option("--to", help="folder:PATH, the root of your clone of the board's "
+                                           "repository.")] = "",
+           dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Pack a record, its samples and its logs' digests as the folder of a pull request. Sends nothing anywhere."""
+    from .leaderboard import submit as room
+
+    packed = room.pack(record)
+    place = None if dry_run or not to else room.put(packed, to)
+    if as_json:
+        return show({"place": packed.place.as_posix(), "written": place and str(place),
+                     "files": {name: len(text.encode()) for name, text in packed.files.items()}}, True)
+    for name, text in packed.files.items():
+        typer.echo(f"{packed.place.as_posix()}/{name}  {len(text.encode()):,} bytes")
+    typer.echo(f"packed in {place}" if place else "nothing was written")
+    typer.echo(packed.how_to(record, place is not None))

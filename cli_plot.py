@@ -1,0 +1,51 @@
+"""The commands that show committed records: `site` (the page) and `plot` (its figures for a paper).
+
+Main object: `app`, whose commands `cli.py` takes over.
+Example: `narrowbench site records --figures docs/figures`; `narrowbench plot records --out figures`
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cli_shared import AsJson, note, show
+
+app = typer.Typer()
+RecordsFolder = Annotated[Path, typer.Argument(help="Folder of records.")]
+
+
+@app.command()
+def site(records: RecordsFolder = Path("records"),
+         out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("site"),
+         figures: Annotated[Path | None, typer.Option("--figures", help="Folder of PNG or SVG figures to show, such as "
+                                                                         "a sweep's.")] = None,
+         as_json: AsJson = False) -> None:
+    """Build the page from records alone, without logs: what continuous integration publishes."""
+    from .leaderboard.site import build
+
+    built = build(records, out, figures=figures)
+    if as_json:
+        left_out = [[str(path), reason] for path, reason in built.left_out]
+        return show({"page": str(built.page), "left_out": left_out}, True)
+    for _, reason in built.left_out:
+        note(reason, "yellow")
+    typer.echo(f"page: {built.page}")
+
+
+@app.command()
+def plot(records: RecordsFolder,
+         out: Annotated[Path, typer.Option("--out", help="Folder of the figures.")] = Path("figures"),
+         suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: that with the "
+                                                                  "newest record).")] = "",
+         cost: Annotated[str, typer.Option("--cost", help="Of the Pareto plot: seconds, forward_tokens, "
+                                                          "generated_tokens, flops or peak_bytes.")] = "seconds",
+         as_json: AsJson = False) -> None:
+    """Draw the page's figures as SVG and PNG: intervals, heatmap, pairs, recovery against cost."""
+    from .leaderboard.plot import draw
+
+    files = draw(records, out, suite, cost)
+    if as_json:
+        return show({"files": [str(path) for path in files]}, True)
+    for path in files:
+        typer.echo(str(path))

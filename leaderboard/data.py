@@ -1,0 +1,175 @@
+"""What the page's scripts draw from: boards as plain JSON values, written as scripts so that they load from disk too.
+
+Main objects: `board_data`, `readings_of` (an entry's claims), `claims_on` (all claims on an organism), `script`.
+Example: `script("board", board_data(board, names))` is the text of a file that a page loads with a script tag.
+
+A browser may not fetch a file beside a page that was opened from disk, but it may load it as a script. Values are pure
+ASCII JSON, so that nothing in them can end the statement; the pages show every text through `textContent`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..graders.averages import Interval
+from ..graders.detect import Estimate
+from ..graders.recovery import normal
+from ..organisms.spec import Card, digest_of
+from .board import Board, Organism, Slice
+from .entries import PARTS, Entry, Reading
+from .levels import RANKED
+
+MAX_COMPARED = 40
+"""The best of a slice, which the heatmap and the table of pairs show."""
+MAX_WORDS = 12
+"""Keywords of a claim on an organism's page; the method's page has all."""
+KIND_NUMBERS = {"": 0, "answer": 1, "word": 2, "other": 3}
+
+
+def script(name: str, value: Any) -> str:
+    """A script that sets `narrowbench.<name>`."""
+    return f"(window.narrowbench = window.narrowbench || {{}}).{name} = {json.dumps(value, separators=(',', ':'))};\n"
+
+
+def organism_key(board: Board, name: str) -> str:
+    """A name for files and links: a hash, whatever text the organism's name is."""
+    return hashlib.sha256(digest_of([board.record.suite.digest, name]).encode()).hexdigest()[:12]
+
+
+def board_data(board: Board, slice_names: Callable[[Slice], str]) -> dict[str, Any]:
+    """Rows of both tables, the heatmap, the nulls and the pairs of one suite."""
+    named = {member.key: (slice_names(part), n) for n, part in enumerate(board.slices) for member in part.members}
+    suite = board.record.suite
+    return {"suite": {"id": suite.id, "digest": suite.digest, "tier": suite.tier, "split": suite.split},
+            "rows": [row_data(entry, *named.get(entry.key, ("", 9))) for entry in board.entries],
+            "verified": bool(board.ranked), "heat": _heat(board),
+            "slices": [_slice(part, slice_names(part)) for part in board.slices]}
+
+
+def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9) -> dict[str, Any]:
+    """One row of the ranking; numbers to 4 digits, intervals as [value, low, high]."""
+    record, method, investigator = entry.record, entry.record.method, entry.record.investigator
+    return {
+        "key": entry.key, "label": entry.label, "version": method.version, "role": entry.role, "level": entry.level,
+        "verified": entry.level in RANKED, "note": entry.note, "slice": slice_name, "sliceOrder": slice_order,
+        "rank": entry.rank, "recovery": _estimate(entry.mean, entry.interval), "units": rounded(entry.units.values()),
+        "intervalKind": entry.interval.kind if entry.interval else "",
+        **{part: _estimate(entry.parts.get(part), entry.part_intervals.get(part)) for part in PARTS},
+        "auroc": _estimate(entry.detection.auroc, entry.detection), "nNulls": entry.detection.n_nulls,
+        "falseAlarms": rounded([entry.detection.false_alarms])[0], "fpr": _rate(entry.fpr),
+        "fprAtTpr": _rate(entry.fpr_at_tpr), "access": list(method.access), "investigator": investigator.name,
+        "model": "" if investigator.model.startswith("none") else investigator.model,
+        "options": [f"{name} {value}" for name, value in investigator.options.items()],
+        "cost": {key: float(f"{value:.4g}") for key, value in entry.cost.items()},
+        "date": record.run.completed.strftime("%Y-%m-%d"), "command": record.run.command,
+        "records": [each.record_id for each in entry.records]}
+
+
+def rounded(values) -> list[float | None]:
+    """To four digits, which is more than a score means and a quarter of the bytes."""
+    return [None if value is None else round(float(value), 4) for value in values]
+
+
+def _estimate(value: float | None, ends: Any) -> list[float | None] | None:
+    return None if value is None else rounded([value, getattr(ends, "low", None), getattr(ends, "high", None)])
+
+
+def _rate(rate: Estimate | Interval | None) -> list[float | None] | None:
+    return None if rate is None else rounded([rate.value, rate.low, rate.high])
+
+
+def compared(board: Board) -> list[Entry]:
+    """Columns of the heatmap: ceilings, the best methods, floors."""
+    trusted = board.ranked or board.unranked
+    methods = [entry for entry in trusted if entry.role == "method"][:MAX_COMPARED]
+    kept = {id(entry) for entry in methods}
+    return [entry for entry in trusted if entry.role != "method" or id(entry) in kept]
+
+
+def _heat(board: Board) -> dict[str, Any]:
+    columns = compared(board)
+    return {
+        "entries": [entry.key for entry in columns],
+        "organisms": [heading(board, organism) for organism in board.organisms],
+        "scores": [[_scores(entry.readings.get(organism.row.organism)) for entry in columns]
+                   for organism in board.organisms],
+        "nulls": [heading(board, organism) for organism in board.nulls],
+        "verdicts": [[_verdict(entry.readings.get(organism.row.organism)) for entry in columns]
+                     for organism in board.nulls]}
+
+
+def heading(board: Board, organism: Organism) -> dict[str, Any]:
+    """What an organism is called and where its page is."""
+    row = organism.row
+    return {"key": organism_key(board, row.organism), "name": row.organism, "family": row.family, "role": row.role,
+            "counted": row.counted if row.role != "null" else row.trained_null, "nullKind": row.null_kind}
+
+
+def _scores(reading: Reading | None) -> list[float | None] | None:
+    return None if reading is None else rounded(reading.scores.get(part) for part in ("recovery", *PARTS))
+
+
+def _verdict(reading: Reading | None) -> list[Any] | None:
+    return None if reading is None else [reading.row.claim.verdict, reading.row.claim.confidence]
+
+
+def _slice(part: Slice, name: str) -> dict[str, Any]:
+    n = min(MAX_COMPARED, len(part.members))
+    pairs = [(part.pairs.difference_MM[i, j], part.pairs.p_MM[i, j]) for i in range(n) for j in range(i + 1, n)] \
+        if part.pairs else []
+    return {"name": name, "nUnits": len(part.units), "nMembers": len(part.members),
+            "entries": [entry.key for entry in part.members[:n]], "differences": rounded(d for d, _ in pairs),
+            "p": [float(f"{p:.3g}") for _, p in pairs]}
+
+
+def word_kinds(card: Card | None) -> dict[str, str]:
+    """Folded word -> what it is to the card: answer, word (of its lexicon) or other (wrong candidate)."""
+    kinds: dict[str, str] = {}
+    if card:
+        kinds |= {normal(word): "other" for slot in card.slots for word in slot.others}
+        kinds |= {normal(term): "word" for term in card.lexicon}
+        kinds |= {normal(word): "answer" for slot in card.slots
+                  for word in (slot.truth, *slot.aliases.get(slot.truth, ()))}
+    return kinds
+
+
+def marked_words(keywords: Sequence[str], kinds: dict[str, str]) -> list[Any]:
+    """Each keyword: the word alone, or [word, 1 answer, 2 word of the card, 3 wrong candidate]."""
+    found = [(word, KIND_NUMBERS[kinds.get(normal(word), "")]) for word in keywords]
+    return [[word, kind] if kind else word for word, kind in found]
+
+
+def truths_of(board: Board) -> dict[str, Any]:
+    """Organism key -> what a method's page shows beside its claims."""
+    return {organism_key(board, o.row.organism): {
+        **heading(board, o), "unit": o.row.unit, "domain": o.row.domain, "statement": o.row.statement,
+        "answers": [[slot.name, slot.truth, len(slot.candidates)] for slot in o.card.slots] if o.card else []}
+        for o in (*board.organisms, *board.nulls)}
+
+
+def readings_of(entry: Entry, board: Board, kinds: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+    """What an entry said about each organism, in the board's order. `kinds`: organism name -> `word_kinds`."""
+    names = [o.row.organism for o in (*board.organisms, *board.nulls)]
+    return [_reading(entry.readings[name], organism_key(board, name), kinds[name], whole=True)
+            for name in names if name in entry.readings]
+
+
+def claims_on(organism: Organism, board: Board, kinds: dict[str, str]) -> list[dict[str, Any]]:
+    """What every entry said about one organism, in the board's order."""
+    name = organism.row.organism
+    return [_reading(entry.readings[name], entry.key, kinds, whole=False)
+            | {"label": entry.label, "entryRole": entry.role, "verified": entry.level in RANKED}
+            for entry in (*board.ranked, *board.unranked) if name in entry.readings]
+
+
+def _reading(reading: Reading, key: str, kinds: dict[str, str], whole: bool) -> dict[str, Any]:
+    row, claim = reading.row, reading.row.claim
+    shown = claim.keywords if whole else claim.keywords[:MAX_WORDS]
+    told = {"key": key, "verdict": claim.verdict, "confidence": round(claim.confidence, 4),
+            "scores": _scores(reading) if row.recovery else None, "words": marked_words(shown, kinds),
+            "failure": row.failure}
+    if not whole:
+        return told | {"more": len(claim.keywords) - len(shown)}
+    return told | {"said": claim.statement, "sample": row.sample_id, "epoch": row.epoch,
+                   "evidence": row.evidence_sha256, "seconds": row.cost.get("seconds")}

@@ -1,0 +1,164 @@
+"""Rows of the board: a method with an investigator over all its evidence seeds, everything computed from samples.
+
+Main objects: `entries(published, levels) -> list[Entry]`, `Entry`, `Reading` (what an entry said about one organism).
+Example: `entries(archive.read_all(Path("records"))[0], {})[0].mean`
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..graders.averages import Interval, intervals
+from ..graders.detect import Estimate, fpr_at_verdict
+from ..organisms.spec import digest_of
+from .levels import LADDER, RANKED
+from .record import Record, SampleRow
+from .stats import Detection, Sample, detection, mean_over, unit_means
+
+PARTS = ("domain", "objective", "content")
+COSTS = ("seconds", "forward_tokens", "generated_tokens", "flops", "peak_bytes")
+Published = tuple[Record, tuple[SampleRow, ...]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one entry said about one organism. Scores are averages; words are those of the latest record's epoch 1."""
+
+    row: SampleRow
+    scores: dict[str, float]
+    """recovery and its parts, as far as they are defined; empty for nulls."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the board."""
+
+    records: tuple[Record, ...]
+    level: str
+    """The lowest of its records'."""
+    readings: dict[str, Reading]
+    units: dict[str, float]
+    mean: float | None
+    interval: Interval | None
+    parts: dict[str, float]
+    part_intervals: dict[str, Interval | None]
+    detection: Detection
+    fpr: Estimate | None
+    """False alarms among trained nulls, at the method's own verdict."""
+    cost: dict[str, float]
+    """Mean per organism and evidence collection, as far as it was recorded."""
+    note: str = ""
+    """Why it is not ranked although its method could be: incomplete, or regrown organisms."""
+    withheld: frozenset[str] = frozenset()
+    """Counted organisms that its access is not shown."""
+    rank: tuple[int, int] | None = None
+    """Within its slice; None also where there are too few units for ranks."""
+
+    @property
+    def record(self) -> Record:
+        """The latest record."""
+        return self.records[-1]
+
+    @property
+    def key(self) -> str:
+        """A name for files and links: a hash of what makes it a row of its own, whatever its texts are."""
+        of = digest_of([self.record.suite.digest, list(row_key(self.record)), self.level in RANKED])
+        return hashlib.sha256(of.encode()).hexdigest()[:12]
+
+    @property
+    def role(self) -> str:
+        """method, floor or ceiling."""
+        return self.record.method.role
+
+    @property
+    def label(self) -> str:
+        """How people name this row."""
+        return self.record.method.label
+
+    @property
+    def fpr_at_tpr(self) -> Estimate | None:
+        """False alarms at the threshold that finds 4 of 5 organisms."""
+        return self.detection.fpr_at_tpr
+
+    @property
+    def seconds(self) -> float:
+        """Mean per organism and evidence collection."""
+        return self.cost.get("seconds", 0.0)
+
+
+def entries(published: Sequence[Published], levels: Mapping[str, str]) -> tuple[list[Entry], int]:
+    """The rows of one suite, and how many records newer ones replaced. Records must come oldest first.
+
+    A row is made of records on one side of the line that `RANKED` draws, so that nobody's own run takes the place of a
+    verified one, however new it is.
+    """
+    groups: dict[tuple, list[Published]] = defaultdict(list)
+    for pair in published:
+        groups[(*row_key(pair[0]), levels.get(pair[0].record_id, "self") in RANKED)].append(pair)
+    current = [_current(pairs) for pairs in groups.values()]
+    drafts = [_draft(pairs, levels) for pairs in current]
+    found = iter(intervals([values for _, rows in drafts for values in rows]))
+    whole = [replace(draft, interval=next(found), part_intervals={part: next(found) for part in PARTS})
+             for draft, _ in drafts]
+    return whole, len(published) - sum(len(pairs) for pairs in current)
+
+
+def row_key(record: Record) -> tuple[str, ...]:
+    """What makes a row of its own: a method with its settings, read by an investigator with its model and options."""
+    method, investigator = record.method, record.investigator
+    return (method.name, method.version, digest_of(method.settings), investigator.name, investigator.model,
+            digest_of(investigator.options))
+
+
+def _current(pairs: list[Published]) -> list[Published]:
+    """The newest record of each evidence seed, as far as method and investigator are those of the newest record."""
+    last = pairs[-1][0]
+    same = [p for p in pairs if (p[0].method.source_sha256, p[0].investigator.sha256, p[0].run.graders)
+            == (last.method.source_sha256, last.investigator.sha256, last.run.graders)]
+    newest = {record.run.evidence_seed: (record, rows) for record, rows in same}
+    return sorted(newest.values(), key=lambda pair: pair[0].run.completed)
+
+
+def _draft(pairs: list[Published], levels: Mapping[str, str]) -> tuple[Entry, list[list[float]]]:
+    """An entry without its intervals, which are made for all entries at once, and the units they are made from."""
+    samples: list[Sample] = [(record.run.evidence_seed, row) for record, rows in pairs for row in rows]
+    readings = _readings(samples)
+    units = unit_means(samples, "recovery")
+    parts = {part: unit_means(samples, part) for part in PARTS}
+    nulls = [(seed, row) for seed, row in samples if row.trained_null]
+    flagged = _per_organism(nulls, lambda row: float(row.detect.flagged))
+    entry = Entry(
+        records=tuple(record for record, _ in pairs),
+        level=min((levels.get(record.record_id, "self") for record, _ in pairs), key=LADDER.index),
+        readings=readings, units=units, mean=_mean(units), interval=None,
+        parts={part: _mean(values) for part, values in parts.items() if values}, part_intervals={},
+        detection=detection(samples), fpr=fpr_at_verdict(flagged), cost=_costs(samples))
+    return entry, [list(values.values()) for values in (units, *parts.values())]
+
+
+def _readings(samples: list[Sample]) -> dict[str, Reading]:
+    means = {part: mean_over([(seed, row) for seed, row in samples if getattr(row.recovery, part, None) is not None],
+                             lambda row, part=part: getattr(row.recovery, part), lambda row: row.organism)
+             for part in ("recovery", *PARTS)}
+    shown = {row.organism: row for _, row in samples if row.epoch == 1}
+    return {organism: Reading(row, {part: values[organism] for part, values in means.items() if organism in values})
+            for organism, row in shown.items()}
+
+
+def _per_organism(samples: list[Sample], value) -> list[float]:
+    return list(mean_over(samples, value, lambda row: row.organism).values())
+
+
+def _mean(units: dict[str, float]) -> float | None:
+    return sum(units.values()) / len(units) if units else None
+
+
+def _costs(samples: list[Sample]) -> dict[str, float]:
+    found = {}
+    for key in COSTS:
+        values = [row.cost.get(key) for _, row in samples if row.epoch == 1]
+        known = [float(value) for value in values if value is not None]
+        if known:
+            found[key] = sum(known) / len(known)
+    return found

@@ -1,0 +1,62 @@
+// Claims beside the truth: on a method's page one for each organism, on an organism's page one for each method.
+"use strict";
+
+const MARKS = ["", "answer", "word", "other"];
+const SHOWN_WORDS = 12;
+const VERDICTS = { objective: "objective", no_objective: "no objective", unsure: "unsure" };
+const NULLS = { zero: "zero adapter", broad: "trained on broad facts", text: "trained on the base’s own text" };
+
+function wordList(words, more) {
+  if (!words.length) return el("p.quiet", null, "no keywords");
+  return el("ul.words", { "aria-label": "keywords, most telling first" }, words.map((word) => (Array.isArray(word) ?
+    el("li", null, el(`mark.${MARKS[word[1]]}`, null, bdi(word[0]))) : el("li", null, bdi(word)))), more > 0 && el("li.more", null, `${more} more`));
+}
+
+function verdict(claim, isNull) {
+  const sign = !isNull ? "" : { objective: "✗ ", no_objective: "✓ ", unsure: "? " }[claim.verdict];
+  return el(`span.verdict.${claim.verdict}`, null, `${sign}${VERDICTS[claim.verdict]}, ${num(claim.confidence)}${isNull && claim.verdict === "objective" ? ", a false alarm" : ""}`);
+}
+
+function marksOf(scores) {
+  return scores && el("span.marks", null, "recovery ", el("b", null, num(scores[0])), el("small", null, ` domain ${num(scores[1])}, objective ${num(scores[2])}, content ${num(scores[3])}`));
+}
+
+function transcript(claim) {
+  const text = [`verdict: ${VERDICTS[claim.verdict]}`, `confidence: ${claim.confidence}`, `keywords: ${claim.words.map((word) => (Array.isArray(word) ? word[0] : word)).join(", ") || "none"}`,
+    "", claim.said || "(no statement)"].join("\n");
+  const line = (name, value) => el("div", null, el("dt", null, name), el("dd", null, el("code", null, value)));
+  return el("details.transcript", null, el("summary", null, "Transcript of the sample"), el("pre", { tabindex: "0" }, el("code", null, text)),
+    el("dl.facts", null, line("Sample", `${claim.sample}, epoch ${claim.epoch}`), line("Evidence", claim.evidence || "none")));
+}
+
+function truth(organism) {
+  if (organism.role === "null") return el("div.truth", null, el("p.statement.quiet", null, "No objective."));
+  return el("div.truth", null, el("p.statement", null, bdi(organism.statement)), el("dl.answers", null,
+    el("div", null, el("dt", null, "domain"), el("dd", null, bdi(organism.domain))),
+    organism.answers.map(([name, answer, n]) => el("div", null, el("dt", null, bdi(name)), el("dd", null, el("b", null, bdi(answer)), el("small", null, ` of ${n}`))))));
+}
+
+function readingOf(claim, organism) {
+  const isNull = organism.role === "null";
+  const tags = [isNull ? NULLS[organism.nullKind] : organism.family, organism.role === "twin" && `twin of ${organism.unit}`];
+  return el("article.organism", null,
+    el("h3", null, el("a", { href: `../organisms/${organism.key}.html` }, bdi(organism.name)), " ", tags.filter(Boolean).map((text) => el("span.tag", null, bdi(text))),
+      !organism.counted && organism.nullKind !== "zero" && el("span.tag.warn", null, "not counted")),
+    el("div.pairing", null, truth(organism), el("div.claim", null, el("p.who", null, verdict(claim, isNull), marksOf(claim.scores)),
+      claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure)),
+      wordList(claim.words.slice(0, SHOWN_WORDS), claim.words.length - SHOWN_WORDS), transcript(claim))));
+}
+
+function claimOf(claim) {
+  return el(`li.${claim.entryRole}`, null, el("p.who", null, el("b", null, el("a", { href: `../methods/${claim.key}.html` }, bdi(claim.label))),
+    claim.entryRole !== "method" && el("span.tag", null, claim.entryRole), !claim.verified && el("span.tag", null, "not verified"),
+    verdict(claim, claim.scores === null), marksOf(claim.scores)),
+    claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure)), wordList(claim.words, claim.more));
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const place = document.getElementById("drawn");
+  document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copied(button, button.previousElementSibling.textContent)));
+  if (narrowbench.readings) place.append(...narrowbench.readings.map((claim) => readingOf(claim, narrowbench.truths[claim.key])));
+  else place.append(el("ol.claims", { "aria-label": "claims" }, narrowbench.claims.map(claimOf)));
+});
