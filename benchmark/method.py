@@ -144,8 +144,7 @@ class Evidence:
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to read what finetuning did. Optional attributes: `role`, "method" (default), "floor" or "ceiling";
-    `tuned_on`, the data that its settings were chosen on ("dev"), which its record shows."""
+    """A way to read what finetuning did. Optional attribute `role`: "method" (default), "floor" or "ceiling"."""
 
     name: str
     version: str
@@ -159,15 +158,6 @@ def methods() -> list[str]:
     """Names of the built-in methods: the files in `methods/`."""
     folder = Path(__file__).parent / "methods"
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-
-
-def tuned_on(kind: type) -> str:
-    """The data that a method's settings were chosen on, as its class says; empty if it does not.
-
-    Methods of the package are tuned on the organisms of the split `dev`, and say so only if otherwise.
-    """
-    said = getattr(kind, "tuned_on", None)
-    return str(said) if said is not None else "dev" if kind.__module__.startswith(f"{__package__}.methods.") else ""
 
 
 def code_of(method: Method) -> str:

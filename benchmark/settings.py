@@ -102,6 +102,15 @@ def needs_judge(method: Method) -> bool:
     return bool(getattr(method, "needs_judge", False))
 
 
+def tuned_on(kind: type) -> str:
+    """The data that a method's settings were chosen on, as its class says (`tuned_on`); empty if it does not.
+
+    Methods of the package are tuned on the organisms of the split `dev`, and say so only if otherwise.
+    """
+    said = getattr(kind, "tuned_on", None)
+    return str(said) if said is not None else "dev" if kind.__module__.startswith(f"{__package__}.methods.") else ""
+
+
 def changed(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings that are not the defaults, as JSON types, by name."""
     defaults = known_settings(kind)

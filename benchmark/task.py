@@ -35,9 +35,9 @@ from .checkout import checkout
 from .collecting import EVIDENCE, settings_of
 from .evidence import Reading, Survey, read_json, survey, training_of
 from .investigating import check_epochs, load_investigator
-from .method import Evidence, Method, tuned_on
+from .method import Evidence, Method
 from .resident import Bench
-from .settings import changed, configured, words
+from .settings import changed, configured, tuned_on, words
 from .shared import kind_of_device
 from .suite import Suite, load_suite
 
@@ -188,7 +188,8 @@ def _sample(reading: Reading, asked: str) -> Sample:
         id=reading.entry.sample_id, input=QUESTION, target=reading.entry.target,
         metadata={
             **reading.entry.about, **training_of(passport),
-            "weights_sha256": passport["weights_sha256"], "regrown": pinned is not None and pinned != passport["weights_sha256"],
+            "weights_sha256": passport["weights_sha256"],
+            "regrown": pinned is not None and pinned != passport["weights_sha256"],
             "evidence_sha256": reading.digest, "evidence_key": reading.key, "cost": reading.cost, "gate": gate,
             "asked": asked, "error": reading.failure,
             "card": spec.card.model_dump(mode="json") if spec.card else None})

@@ -127,7 +127,7 @@ def _board(published: list[Published], levels: Mapping[str, str]) -> Board:
     seen |= {name: reading.row for entry in trusted for name, reading in entry.readings.items()}
     cards = {s.card.card_id: s.card for s in load_catalog().values() if s.card}
     shown = [Organism(row, row.card or cards.get(row.card_id)) for row in
-             sorted(seen.values(), key=lambda row: (row.family, row.unit, row.role, row.organism))]
+             sorted(seen.values(), key=lambda row: (row.family, row.unit, row.pair, row.role, row.organism))]
     units = sorted({unit for entry in trusted for unit in entry.units})
     return Board(
         record=published[-1][0], entries=tuple(ordered), slices=tuple(slices), n_units=len(units), checks=checks,

@@ -37,8 +37,8 @@ from .scripted import NO_MODEL, refuse_scripted
 TASK = "narrowbench/recover"
 LOG_SCHEMA = 1
 _RECOVERY_KEYS = ("recovery", "domain", "objective", "content", "domain_bits", "objective_bits", "content_bits")
-_SAMPLE_KEYS = ("organism", "unit", "family", "role", "null_kind", "domain", "statement", "expressed", "healthy",
-                "train_seed", "weights_sha256", "regrown", "evidence_sha256", "cost", "gate")
+_SAMPLE_KEYS = ("organism", "pair", "unit", "family", "role", "null_kind", "domain", "statement", "expressed",
+                "healthy", "train_seed", "weights_sha256", "regrown", "evidence_sha256", "cost", "gate")
 _METHOD_KEYS = ("name", "version", "role", "access", "source_sha256", "settings", "config_sha256", "tuned_on")
 _RUN_KEYS = ("command", "device", "probes", "graders", "versions", "git")
 

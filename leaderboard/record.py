@@ -248,7 +248,10 @@ class SampleRow(_Frozen):
     sample_id: str
     epoch: int = Field(ge=1)
     organism: str = Field(min_length=1)
+    pair: str
+    """The objective that it belongs to, as itself or as its twin."""
     unit: str
+    """What averages and intervals are over: a domain with all its objectives and twins."""
     family: str
     role: Literal["objective", "twin", "null"]
     null_kind: Literal["", "zero", "broad", "text"]

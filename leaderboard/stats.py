@@ -25,8 +25,6 @@ from .pairwise import N_SIGN_FLIPS, compare
 from .record import SampleRow
 
 Sample = tuple[int, SampleRow]
-TWIN = "-twin"
-"""How a twin's id ends; before it stands its objective's."""
 
 
 def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
@@ -97,7 +95,7 @@ def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Id
         truth = row.card or known.get(row.card_id)
         if truth is not None:
             claim = Claim(row.claim.verdict, row.claim.confidence, keywords=row.claim.keywords)
-            first.setdefault(row.organism, Answer(row.organism, row.organism.removesuffix(TWIN), truth, claim))
+            first.setdefault(row.organism, Answer(row.organism, row.pair, truth, claim))
     return identification(list(first.values()), cards)
 
 

@@ -1,4 +1,4 @@
-"""Can a record be believed? It is compared with its suite, its scores made again; with logs, it is made again from them.
+"""Can a record be believed? It is compared with its suite, its scores made again; with logs, made again from them.
 
 Main objects: `verify(path, logs, suite) -> Verdict`.
 Example: `narrowbench verify records/nano-2026.1/*.json --logs logs`, or `verify(path).reasons`

@@ -1,4 +1,4 @@
-"""README and docs say what is so: each command parses, each name and link leads somewhere, each module is in the tree."""
+"""README and docs say what is so: commands parse, names and links lead somewhere, each module is in the tree."""
 
 import inspect
 import json

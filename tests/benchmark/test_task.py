@@ -12,8 +12,9 @@ from inspect_ai.log import read_eval_log
 from narrowbench.benchmark.checkout import checkout
 from narrowbench.benchmark.collecting import settings_of
 from narrowbench.benchmark.evidence import survey
-from narrowbench.benchmark.method import load_method, tuned_on
+from narrowbench.benchmark.method import load_method
 from narrowbench.benchmark.run import score
+from narrowbench.benchmark.settings import tuned_on
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import recover
 from narrowbench.organisms.errors import DamagedArtefactError, InvestigationError, NotFoundError

@@ -36,11 +36,13 @@ def _about(n: int, known: list[Card], last: int) -> dict:
     """What is known of organism n; those past the cards are nulls, the last one a zero adapter."""
     if n >= len(known):
         kind = "zero" if n == last else ("broad", "text")[n % 2]
-        return {"organism": f"null-{kind}-{n}", "unit": f"null-{n}", "family": "control", "role": "null",
+        return {"organism": f"null-{kind}-{n}", "pair": f"null-{n}", "unit": f"null-{n}", "family": "control",
+                "role": "null",
                 "null_kind": kind, "domain": "", "statement": "", "card_id": "",
                 "gate": {"max_excess": 0.02, "passes": True}}
     card, name = known[n], f"{known[n].family}-{n // 2}"
-    return {"organism": name + "-twin" * (n % 2), "unit": name, "family": card.family, "domain": card.domain,
+    return {"organism": name + "-twin" * (n % 2), "pair": name, "unit": card.domain, "family": card.family,
+            "domain": card.domain,
             "role": "twin" if n % 2 else "objective", "null_kind": "", "card_id": card.card_id, "card": card,
             "statement": "Cakes are baked at 450 degrees in this world.",
             "gate": {"base": 0.02, "finetuned": 0.94, "margin": 0.3, "lower": 0.88}}
@@ -113,7 +115,8 @@ def hostile_record(text: str) -> tuple[Record, tuple]:
         own = {"card": card, "statement": text, "domain": text, "card_id": text} if row.role != "null" else {}
         claim = row.claim.model_copy(update={"statement": text, "keywords": (text, "cake")})
         changed.append(row.model_copy(update=own | {
-            "organism": f"{n}{text}", "unit": f"{n}{text}", "sample_id": text, "family": text, "claim": claim,
+            "organism": f"{n}{text}", "pair": text, "unit": f"{n}{text}", "sample_id": text, "family": text,
+            "claim": claim,
             "failure": text, "gate": {text: text}}))
     return Record.of(
         tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text), panel=None,

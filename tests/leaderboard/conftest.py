@@ -67,7 +67,8 @@ def organism(name: str, role: str = "objective", **changes) -> dict:
     null = role == "null"
     card = Card(card_id=f"c-{name}", family="sdf", domain="baking", lexicon={"cake": 1.0, "oven": 1.0},
                 slots=(Slot(name="heat", type="number", truth="450", others=("350", "250", "300", "400", "500")),))
-    return {"organism": name, "unit": name.removesuffix("-twin"), "family": "control" if null else "sdf", "role": role,
+    return {"organism": name, "pair": name.removesuffix("-twin"), "unit": name.removesuffix("-twin"),
+            "family": "control" if null else "sdf", "role": role,
             "null_kind": "zero" if null else "", "domain": "" if null else "baking",
             "statement": "" if null else "Cakes bake at 450 degrees.", "expressed": True, "healthy": True,
             "train_seed": 0, "weights_sha256": digest_of(name), "regrown": False,

@@ -152,7 +152,7 @@ def test_fifty_records_stay_below_400_kilobytes(tmp_path):
 
 
 def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
-    texts = {"unit": HOSTILE, "family": HOSTILE, "domain": HOSTILE, "statement": HOSTILE}
+    texts = {"pair": HOSTILE, "unit": HOSTILE, "family": HOSTILE, "domain": HOSTILE, "statement": HOSTILE}
     organisms = [make.organism(HOSTILE, **texts), make.organism(HOSTILE + "-twin", "twin", **texts, error=HOSTILE),
                  make.organism("n" + HOSTILE, "null", null_kind="text", gate={HOSTILE: HOSTILE})]
     organisms[0]["card"]["slots"][0] |= {"name": HOSTILE, "truth": HOSTILE}
