@@ -21,9 +21,10 @@ def row(organism="a", recovery=0.5, epoch=1, train_seed=0, unit="u", score=0.9, 
     bits = dict.fromkeys(("domain_bits", "objective_bits", "content_bits"), 1.0)
     return SampleRow.model_validate({
         "sample_id": f"o-{organism}", "epoch": epoch, "organism": organism, "unit": unit, "family": "sdf",
-        "pair": organism.removesuffix("-twin"), "weights_sha256": "0" * 64,
+        "pair": organism.removesuffix("-twin"),
         "role": "objective", "null_kind": "", "domain": "baking", "statement": "", "card_id": "c", "expressed": True,
-        "healthy": True, "train_seed": train_seed, "regrown": False, "evidence_sha256": "0" * 64, "cost": {}, "gate": {},
+        "healthy": True, "train_seed": train_seed, "regrown": False, "evidence_sha256": "0" * 64,
+        "weights_sha256": "0" * 64, "cost": {}, "gate": {},
         "claim": {"verdict": "objective", "confidence": 0.9, "statement": "", "keywords": []},
         "recovery": parts | bits, "detect": {"score": score, "flagged": True}} | changes)
 
