@@ -110,11 +110,11 @@ def organisms_of(suite: str, home: Path) -> list[Path]:
     from narrowbench.organisms.store import Store
 
     chosen = load_suite(suite)
-    found = {entry.spec.id: find_trained(entry.spec, chosen.base, entry.train_seed, Store(home))
-             for entry in chosen.entries}
-    if missing := [name for name, organism in found.items() if organism is None]:
+    found = [(f"{entry.spec.id} seed {entry.train_seed}",
+              find_trained(entry.spec, chosen.base, entry.train_seed, Store(home))) for entry in chosen.entries]
+    if missing := [name for name, organism in found if organism is None]:
         sys.exit(f"{', '.join(missing)} do not ship, and training is no overhead: choose a suite of shipped organisms")
-    return [organism.path for organism in found.values()]
+    return [organism.path for _, organism in found]
 
 
 def bare(method: str, suite: str, seed: int, folders: list[Path]) -> list[str]:
