@@ -63,8 +63,10 @@ def test_settings_make_another_log_and_another_row_and_the_defaults_by_name_do_n
     assert len(page.written) == 2 and not page.skipped
     [board] = boards(read_all(tmp_path / "records")[0])
     assert sorted(entry.label for entry in board.entries) == ["adl_logit_lens", "adl_logit_lens (k=2)"]
-    text = page.page.read_text()
-    assert "adl_logit_lens (k=2)" in text and "--method adl_logit_lens --set k=2 --suite" in text
+    site = page.page.parent
+    assert any("adl_logit_lens (k=2)" in path.read_text() for path in (site / "data").glob("*-board.js"))
+    assert any("--method adl_logit_lens --set k=2 --suite" in path.read_text() for path in (site / "methods").iterdir()
+               if path.is_file())
 
 
 def test_a_truncated_log_is_named_not_used_and_not_deleted(go):
