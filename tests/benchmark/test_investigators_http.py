@@ -197,7 +197,7 @@ def test_a_run_under_way_is_left_alone_and_a_killed_one_is_finished_by_the_next(
     while len(server.requests) < 3 and child.poll() is None:
         time.sleep(0.1)
     with pytest.raises(InvestigationError, match="under way.*Nothing was asked or paid for.*`narrowbench score"):
-        go(server)
+        go(server, epochs=2)
     assert len(server.requests) == 3 and child.poll() is None
     child.send_signal(signal.SIGKILL)
     child.wait()
