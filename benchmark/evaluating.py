@@ -17,6 +17,7 @@ from ..organisms.errors import InvestigationError, RecordError
 from .investigating import KEEP_WHAT_IS_DONE, Investigator
 from .logs import scan
 from .run_lock import alone
+from .unaskable import plain, prerequisite_error
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from .spending import Purse
 
 
-_MARKUP = re.compile(r"\[/?[a-z][a-z ]*\]")
-"""As it stands in Inspect's messages for a terminal."""
 _NO_MODEL = re.compile(r"Model (?:API|name) ")
 """How the ValueError begins with which Inspect refuses a name that is no model's."""
 
@@ -46,10 +45,6 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
     """
     from inspect_ai import eval as inspect_eval, eval_retry
 
-    # What a provider raises for want of a key or a package. No public module of Inspect (0.3.285) has this class, its
-    # only base is Exception, and without it a forgotten key would end in a traceback.
-    from inspect_ai._util.error import PrerequisiteError
-
     from .resident import forget_pair
 
     log_dir.mkdir(parents=True, exist_ok=True)
@@ -61,12 +56,11 @@ def evaluate(task: "Task", who: Investigator, log_dir: Path, begun: Path | None,
                 [log] = inspect_eval(task, **arguments, **where)
             else:
                 [log] = eval_retry(str(begun), max_samples=who.max_samples, **KEEP_WHAT_IS_DONE, **where)
-    except (PrerequisiteError, ValueError) as error:
+    except (prerequisite_error(), ValueError) as error:
         if isinstance(error, ValueError) and not _NO_MODEL.match(str(error)):
             raise
-        told = " ".join(_MARKUP.sub("", str(getattr(error, "message", error))).split()).removeprefix("ERROR: ")
-        raise InvestigationError(f"a model cannot be asked: {told} Nothing was paid for. `{command}` runs it once that "
-                                 "is mended.") from error
+        raise InvestigationError(f"a model cannot be asked: {plain(error)} Nothing was paid for. `{command}` runs it "
+                                 "once that is mended.") from error
     finally:
         forget_pair()
     if log.status != "success":

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..graders.fence import GRADE_PATTERN, MAX_WORD_CHARACTERS, neutral
 from ..organisms.errors import EvidenceError
 from .addresses import is_loopback
+from .unaskable import plain, prerequisite_error
 
 if TYPE_CHECKING:  # importing it takes seconds, and a method that needs no judge does without
     from anyio import Semaphore
@@ -69,7 +70,6 @@ End with one line that reads GRADE: COHERENT or GRADE: INCOHERENT
 """
 _BEST = re.compile(r"(?im)^[\s*_`]*BEST[\s*_`]*:[\s*_`]*(?:list[\s*_`]*)?(\d+)[\s*_`.]*$")
 _WORDS = re.compile(r"(?im)^[\s*_`]*WORDS[\s*_`]*:[\s*_`]*(none|\d+(?:[\s*_`]*,[\s*_`]*\d+)*)[\s*_`.]*$")
-_MARKUP = re.compile(r"\[/?[a-z][a-z ]*\]")
 _LABELS = {"coherent": True, "incoherent": False}
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -252,16 +252,14 @@ def read_coherence(answer: str) -> bool | None:
 
 async def _model(name: str) -> "Model":
     """A client that nobody else uses, so that it can be closed."""
-    from inspect_ai._util.error import PrerequisiteError  # raised for a missing key; it has no public name
     from inspect_ai.model import GenerateConfig, get_model
 
     settings = GenerateConfig(max_connections=CONCURRENCY, max_retries=MAX_RETRIES, attempt_timeout=CALL_S)
     try:
         return get_model(name, config=settings, memoize=False)
-    except PrerequisiteError as error:
-        told = " ".join(_MARKUP.sub("", str(error.message)).split()).removeprefix("ERROR: ")
-        raise EvidenceError(f"the judge {name} cannot be asked: {told} Nothing was paid for; the same command collects "
-                            "once that is mended.") from error
+    except prerequisite_error() as error:
+        raise EvidenceError(f"the judge {name} cannot be asked: {plain(error)} Nothing was paid for; the same command "
+                            "collects once that is mended.") from error
     except ValueError as error:
         raise EvidenceError(f"the judge {name!r} is no model that Inspect knows: {error} Names are PROVIDER/NAME, such "
                             "as openai/gpt-5-mini or openai-api/SERVICE/NAME.") from error
