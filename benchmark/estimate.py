@@ -21,7 +21,8 @@ from ..organisms.store import Store
 from .evidence import Survey, survey
 from .grade_task import JUDGES
 from .investigating import Investigator, load_investigator
-from .settings import configured
+from .method import Method
+from .settings import configured, needs_judge
 from .suite import load_suite
 
 if TYPE_CHECKING:
@@ -64,13 +65,16 @@ class Forecast:
 def forecast_score(method: str, suite: str, who: Investigator, seed: int, store: Store, device: str, log_dir: Path,
                    settings: Mapping[str, Any] | None = None) -> list[Forecast]:
     """What `narrowbench score` of one method would ask of models; each epoch of an organism is a sample."""
-    if not who.models():
-        return []
     found, source_sha256 = configured(method, settings)
+    if not who.models() and not needs_judge(found):
+        return []
     have = survey(load_suite(suite), found, source_sha256, seed, store, device=device)
+    judging = [_judging(found, sum(cell.evidence is None for cell in have.cells))] if needs_judge(found) else []
+    if not who.models():
+        return judging
     total = len(have.cells) * who.epochs
     done = _done(method, suite, who, seed, store, device, log_dir, have, settings or {})
-    rows = []
+    rows = judging
     if who.model:
         rows.append(_investigating(who, total - done, log_dir,
                                    f"{done} of {total} are done" if done else ""))
@@ -79,10 +83,18 @@ def forecast_score(method: str, suite: str, who: Investigator, seed: int, store:
     return rows
 
 
+def _judging(method: Method, organisms: int) -> Forecast:
+    """What a method asks its judge while it collects from so many organisms, by its own account of its calls."""
+    return Forecast("judge", method.judge, organisms, organisms * method.judge_calls_at_most, None, None,
+                    expected_calls=organisms * method.judge_calls, expected_device_s=0.0,
+                    note="asked by the method while it collects; outside --max-usd")
+
+
 def forecast_later(order: "Order") -> list[Forecast]:
-    """Models of a preset that are asked before or after the investigations; how much, nobody knows before those."""
+    """Models of a preset that a method asks without saying how often, and those that grade the log afterwards."""
     rows = [Forecast(role, model, 0, None, None, None, note="asked by the method while it collects; outside --max-usd")
-            for role, model in order.helpers.items()]
+            for role, model in order.helpers.items()
+            if not all(needs_judge(configured(*each)[0]) for each in order.methods.items())]
     judged = [one.grader for one in order.graders if one.grader in JUDGES]
     return rows + [Forecast(f"grader ({name})", model, 0, None, None, None, note="grades the log afterwards")
                    for name in judged for model in order.judges.roles.get("grader", ())]

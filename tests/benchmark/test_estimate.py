@@ -35,6 +35,14 @@ def go(tiny_suite, tiny_store, tmp_path):
                                      progress=False, **more)
 
 
+def test_a_method_that_asks_a_judge_says_how_often_without_an_investigators_model_too(tiny_suite, tmp_path):
+    for who, others in ((Investigator("reader"), 0), (Investigator("oneshot", "openai/x"), 1)):
+        judge, *more = forecast_score("adl_paper", str(tiny_suite), who, 0, Store(tmp_path), "cpu", tmp_path / "logs",
+                                      {"judge": "openai/y"})
+        assert (judge.role, judge.model, judge.samples, len(more)) == ("judge", "openai/y", 3, others)
+        assert (judge.expected_calls, judge.calls) == (3 * 1_220, 3 * 3_660), "docs/methods.md has these numbers"
+
+
 def test_before_there_is_anything_only_bounds_are_known(tiny_suite, tmp_path):
     who = Investigator("agent", "openai/x", {"grader": ("openai/y",)}, allowance=Allowance(turns=10, tokens=1_000))
     ask = (METHOD, str(tiny_suite)), (0, Store(tmp_path / "empty"), "cpu", tmp_path / "logs")
