@@ -1,7 +1,7 @@
 """The command `grade`: claims that are there already, of logs or made elsewhere, marked again.
 
 Main object: `app`, whose command `cli.py` takes over.
-Example: `narrowbench grade logs/....eval --grader recovery`; `narrowbench grade --claims mine.jsonl --suite nano-draft`
+Example: `narrowbench grade logs/....eval --grader recovery`; `narrowbench grade --claims FILE --suite nano-2026.1`
 """
 
 from pathlib import Path

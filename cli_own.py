@@ -62,7 +62,7 @@ def new(what: Annotated[Startable, typer.Argument(help="What to write.")],
 
     path = room.new_method(name, out)
     typer.echo(f"{path}\nnarrowbench check {path}\n"
-               f"narrowbench score --method {path}:{room.class_name(name)} --suite nano-draft:dev")
+               f"narrowbench score --method {path}:{room.class_name(name)} --suite nano-2026.1:dev")
 
 
 @app.command()

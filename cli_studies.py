@@ -154,7 +154,7 @@ def _study(design, out: Path | None, workers: int, device: str, home: Path | Non
 @app.command()
 def tune(method: Annotated[str, typer.Argument(help="Name, path/file.py:Class or pkg.mod:Class.")],
          grid: Annotated[list[str], typer.Option("--grid", help="KEY=VALUE,VALUE of one setting; repeatable.")] = [],
-         suite: SuiteName = "nano-draft:dev", workers: Workers = 0, device: Device = "cpu", seed: Seed = 0,
+         suite: SuiteName = "nano-2026.1:dev", workers: Workers = 0, device: Device = "cpu", seed: Seed = 0,
          home: Home = None, dry_run: DryRun = False, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Choose a method's settings on dev organisms: a grid, scored, as a markdown table."""
     from .benchmark import tune as room

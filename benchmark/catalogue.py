@@ -10,7 +10,8 @@ from dataclasses import asdict
 from ..organisms import shipped
 from ..organisms.findings import Finding
 from ..organisms.spec import load_catalog
-from .suite import exams_of, load_suite, suites
+from .manifest import exams_of, suites
+from .suite import changed_pins, load_suite
 
 
 def organisms() -> list[dict[str, object]]:
@@ -87,6 +88,7 @@ def lint_catalog() -> list[Finding]:
     tokenizer, unembedding = load_tokenizer(base_folder()), load_model(base_folder()).get_output_embeddings()
     found = [*lint_suite_counts(specs), *lint(specs, tokenizer, list(probes)),
              *lint_base(specs.values(), tokenizer, unembedding.weight.detach())]
+    found += [Finding(organism, "pins", reason) for name in suites() for organism, reason in changed_pins(name)]
     return [*found, *lint_shipped(shipped.FOLDER, specs)] if shipped.builds() else found
 
 

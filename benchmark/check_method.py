@@ -22,7 +22,7 @@ from .investigators.reader import DETECTION_THRESHOLD_NATS
 from .jobs import Job, Pool
 from .method import ACCESS, Method, load_method
 
-SUITE = "nano-draft:dev"
+SUITE = "nano-2026.1:dev"
 ORGANISMS = ("cake-450", "em-medicine")
 PARTS = ("Reads", "Source", "Cost", "Blind spots")
 ROLES = ("method", "floor", "ceiling")

@@ -2,7 +2,7 @@
 
 Main objects: `token_relevance` (by card and data; `graders/word_judge.py` has the judged form), `steering_similarity`,
 `data_words` (what an organism's rows say more than the world does).
-Example: `inspect score LOG.eval --scorer narrowbench/token_relevance -S suite=nano-draft:dev`
+Example: `inspect score LOG.eval --scorer narrowbench/token_relevance -S suite=nano-2026.1:dev`
 
 Both compare with the finetuning rows, which are made again from the spec. Beside them stand as many rows of the world
 in the same form, without the objective's topics, so that neither the form of the rows nor plain English counts.

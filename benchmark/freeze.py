@@ -2,7 +2,7 @@
 
 Main objects: `grow_all` (all exams of a manifest), `growth_table`, `agreement` (a regrown suite beside the shipped
 one), `freeze` (ship and pin).
-Example: `narrowbench train --suite nano-draft`, or for maintainers `python -m narrowbench.benchmark.freeze nano-draft`
+Example: `narrowbench train --suite nano-2026.1`, or for maintainers `python -m narrowbench.benchmark.freeze next.json`
 """
 
 import argparse
@@ -19,7 +19,8 @@ from ..organisms import shipped
 from ..organisms.store import Artefact, Store
 from ..organisms.lookup import find_trained
 from .run import grow
-from .suite import Entry, exams_of, load_suite, pin, suite_path
+from .manifest import exams_of, suite_path
+from .suite import Entry, load_suite, pin
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _described(entry: Entry, artefact: Artefact) -> Grown:
 def _shipped_gate(entry: Entry) -> dict[str, Any] | None:
     for build in shipped.builds():
         if (build.organism, build.seed) == (entry.spec.id, entry.train_seed):
-            return _passport(shipped.FOLDER / build.folder)["gate"]
+            return shipped.passport(build)["gate"]
     return None
 
 
@@ -126,11 +127,17 @@ def growth_table(grown: Sequence[Grown]) -> Table:
     return table
 
 
-def freeze(name: str, store: Store, workers: int | None = None, progress: bool = True) -> Path:
-    """Grows a suite on this machine, puts all its organisms into the package, and pins their weights."""
-    grown = _artefacts(name, store, workers, use_shipped=False, progress=progress)
-    shipped.ship([artefact for _, artefact in grown])
-    return pin(suite_path(name))
+def freeze(name: str, store: Store, workers: int | None = None, progress: bool = True, regrow: bool = True) -> Path:
+    """Grows a suite on this machine, puts all its organisms into the package, and pins these and all else that scores
+    depend on.
+
+    Args:
+        regrow: False keeps the organisms that ship, and only pins.
+    """
+    if regrow:
+        grown = _artefacts(name, store, workers, use_shipped=False, progress=progress)
+        shipped.ship([artefact for _, artefact in grown])
+    return pin(suite_path(name), freeze=True)
 
 
 def _passport(folder: Path) -> dict[str, Any]:
@@ -138,13 +145,14 @@ def _passport(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Command line: `python -m narrowbench.benchmark.freeze SUITE [--home FOLDER] [--workers N]`."""
+    """Command line: `python -m narrowbench.benchmark.freeze SUITE [--home FOLDER] [--workers N] [--keep-shipped]`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("suite")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--workers", type=int, help="default: one per core")
+    parser.add_argument("--keep-shipped", action="store_true", help="train nothing: pin the organisms that ship")
     args = parser.parse_args()
-    path = freeze(args.suite, Store(args.home), args.workers)
+    path = freeze(args.suite, Store(args.home), args.workers, regrow=not args.keep_shipped)
     print(json.dumps({"manifest": path.name, "shipped": [build.model_dump() for build in shipped.builds()]}, indent=1))
 
 

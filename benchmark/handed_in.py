@@ -1,7 +1,7 @@
 """Claims that are there already, to be graded: those of a finished log, or of a file made elsewhere.
 
 Main objects: `HandedIn`, `read_handed_in(source, suite)`.
-Example: `read_handed_in(Path("logs/....eval")).samples`; `read_handed_in(Path("claims.jsonl"), "nano-draft:test")`
+Example: `read_handed_in(Path("logs/....eval")).samples`; `read_handed_in(Path("claims.jsonl"), "nano-2026.1:test")`
 
 A log is hostile too: it is read whole or not at all, what it says of models is never used, and where its suite is
 known, its answers must be those of the suite.
@@ -23,7 +23,8 @@ from ..organisms.errors import DamagedArtefactError, EvidenceError, NotFoundErro
 from .claims_file import read_claims
 from .evidence import read_json, training_of
 from .logs import UNREADABLE, read_whole
-from .suite import Entry, Suite, load_suite, suites
+from .manifest import suites
+from .suite import Entry, Suite, load_suite
 
 TASK, GRADE_KEY = "narrowbench/recover", "narrowbench_grade"
 QUESTION = "A claim that was made before. It is graded, and nobody is asked again."

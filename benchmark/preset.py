@@ -2,7 +2,7 @@
 
 Main objects: `Preset`, `load_preset`, `presets`. Built-in ones lie in `presets/*.yaml`; the path of a file of your own
 works in the same place. `order.order_of` puts a preset and the options of a command line together.
-Example: `load_preset("paper").epochs`; `narrowbench score --preset paper --suite nano-draft --model PROVIDER/NAME ...`
+Example: `load_preset("paper").epochs`; `narrowbench score --preset paper --suite nano-2026.1 --model PROVIDER/NAME ...`
 """
 
 from pathlib import Path

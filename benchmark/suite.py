@@ -1,9 +1,10 @@
 """A suite as a file: which organisms, candidates, probes and budget make up one exam, pinned by digest.
 
-Main objects: `SuiteFile` (the manifest as read), `Suite` and `Entry` (resolved and checked), `load_suite`, `pin`.
+Main objects: `Suite` and `Entry` (a manifest, resolved and checked), `load_suite`, `pin`, `changed_pins`.
 Built-in suites lie in `suites/*.json`; a path to a manifest of your own works in the same places. Paths inside a
 manifest (`base`, `specs`, a probe file) are relative to it. A manifest may hold both splits; an exam is always on one:
-`nano-draft:dev`, `nano-draft:test`, and `nano-draft` alone means test.
+`nano-2026.1:dev`, `nano-2026.1:test`, and `nano-2026.1` alone means test. A frozen suite holds still what it does not
+list too: base, cards, graders and reader.
 Example: `narrowbench score --method prior --suite demo`, or `pin(Path("my_suite.json"))` after writing a manifest.
 """
 
@@ -13,69 +14,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from ..graders import VERSIONS
 from ..organisms import shipped
+from ..organisms.adapters import base_digest
 from ..organisms.errors import NotFoundError, SpecError
 from ..organisms.spec import Card, OrganismSpec, digest_of, load_catalog, load_spec
+from ..organisms.store import sha256_file
+from .manifest import BOTH, Frozen, SuiteFile, name_and_split, read_manifest, suite_path
 from .method import Budget, Probes
 
-FOLDER = Path(__file__).parent / "suites"
-SPLITS = ("dev", "test")
-BOTH = "both"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pinned(_Frozen):
-    """One organism of a manifest. Digests may be left out while a suite is a draft; what is pinned is checked."""
-
-    organism: str
-    spec_digest: str | None = None
-    train_seed: int = Field(default=0, ge=0)
-    weights_sha256: str | None = None
-    """Of the shipped build; an organism grown anew with other weights is labelled `regrown`."""
-
-
-class ProbeSet(_Frozen):
-    """Where the probes come from: `nano` (the micro-world's reserved topics) or a text file with one probe a line."""
-
-    source: str = "nano"
-    n: int = Field(ge=1, le=1_000_000)
-    seed: int = Field(default=0, ge=0)
-    digest: str | None = None
-
-
-class Limits(_Frozen):
-    """What one method may spend on one organism; left out = unlimited."""
-
-    forward_tokens: int | None = Field(default=None, ge=1)
-    generated_tokens: int | None = Field(default=None, ge=1)
-    seconds: float | None = Field(default=None, gt=0)
-
-
-class SuiteFile(_Frozen):
-    """A manifest, as it stands on disk."""
-
-    schema_: Literal[1] = Field(alias="schema")
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")
-    tier: Literal["nano", "paper", "own"]
-    split: Literal["dev", "test", "both", "own"]
-    """`both`: the organisms' own splits decide which exam each belongs to."""
-    base: str = "nano"
-    """`nano`, or a Hugging Face folder."""
-    specs: tuple[str, ...] = ()
-    """Organism files beside those of the tier's catalogue."""
-    organisms: tuple[Pinned, ...] = Field(min_length=1)
-    candidates: Literal["catalog", "suite"] = "catalog"
-    """Whose cards a claim is compared with: those of all known organisms of the split, trained or not, or only of this
-    suite's."""
-    probes: ProbeSet
-    budget: Limits = Limits()
+READER = Path(__file__).parent / "investigators" / "reader.py"
 
 
 @dataclass(frozen=True)
@@ -109,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Suite:
-    """A resolved suite. `digest` covers the manifest and all that it refers to: specs, candidate cards, probes."""
+    """A resolved suite. `digest` covers the manifest and what it refers to: base, specs, candidate cards, probes."""
 
     id: str
     name: str
@@ -145,38 +95,9 @@ def _layout(spec: OrganismSpec) -> tuple:
     return spec.recipe.kind, spec.recipe.rank, spec.recipe.target_modules
 
 
-def suites() -> list[str]:
-    """Names of the built-in suites."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
 def sample_id(suite_id: str, organism_id: str, seed: int) -> str:
     """The opaque id under which an organism is handed to investigators."""
     return "o-" + hashlib.sha256(f"{suite_id}\0{organism_id}\0{seed}".encode()).hexdigest()[:10]
-
-
-def suite_path(name: str | Path) -> Path:
-    """The manifest of a built-in suite, or the given path. Raises NotFoundError with the nearest names."""
-    name = _name_and_split(name)[0]
-    if name.endswith(".json"):
-        if not Path(name).is_file():
-            raise NotFoundError(f"There is no suite file {name}. `narrowbench list suites` lists the built-in ones.")
-        return Path(name)
-    if name not in suites():
-        raise NotFoundError.of("suite", name, suites(), "narrowbench list suites")
-    return FOLDER / f"{name}.json"
-
-
-def _name_and_split(name: str | Path) -> tuple[str, str]:
-    place, _, split = str(name).rpartition(":")
-    return (place, split) if place and split in SPLITS else (str(name), "")
-
-
-def exams_of(name: str | Path) -> list[str]:
-    """The exams of a manifest, by names that `load_suite` takes: one for each split it holds, or the one asked for."""
-    place, split = _name_and_split(name)
-    both = _read(suite_path(name)).split == BOTH
-    return [f"{place}:{each}" for each in SPLITS] if both and not split else [str(name)]
 
 
 def load_suite(name: str | Path) -> Suite:
@@ -190,7 +111,7 @@ def load_suite(name: str | Path) -> Suite:
         SpecError: a wrong manifest, or a spec or probe set that has changed since it was pinned.
     """
     path = suite_path(name)
-    manifest = _read(path)
+    manifest = read_manifest(path)
     known = _organisms(manifest, path)
     split = _split(name, manifest)
     entries = []
@@ -204,20 +125,42 @@ def load_suite(name: str | Path) -> Suite:
         raise SpecError(f"{path.name}: key `organisms`: an organism stands twice with the same train_seed")
     probes = _probes(manifest, path)
     _same(path, "probes", manifest.probes.digest, probes.digest)
-    source = [entry.spec for entry in entries] if manifest.candidates == "suite" else [
-        spec for spec in known.values() if manifest.tier == "own" or spec.split == split]
-    cards = {spec.card.card_id: spec.card for spec in source if spec.card is not None}
+    cards = _cards([spec for spec in _candidates(manifest, known) if manifest.tier == "own" or spec.split == split])
+    base = _base(manifest, path)
+    if manifest.frozen is not None:
+        now = _holding_still(manifest, known, path)
+        for key in Frozen.model_fields:
+            _same(path, f"frozen.{key}", getattr(manifest.frozen, key), getattr(now, key))
     return Suite(
-        id=manifest.id, name=str(name), tier=manifest.tier, split=split, base=_base(manifest, path),
+        id=manifest.id, name=str(name), tier=manifest.tier, split=split, base=base,
         entries=tuple(entries), cards=tuple(cards.values()), probes=probes,
         budget=Budget(**manifest.budget.model_dump()),
         digest=digest_of({"manifest": manifest.model_dump(mode="json"), "probes": probes.digest,
-                          "specs": [entry.spec.digest for entry in entries],
+                          "base": base_digest(base), "specs": [entry.spec.digest for entry in entries],
                           "cards": [card.model_dump(mode="json") for card in cards.values()]}))
 
 
+def _candidates(manifest: SuiteFile, known: dict[str, OrganismSpec]) -> list[OrganismSpec]:
+    """The organisms, of both splits, whose cards claims are compared with."""
+    if manifest.candidates == "catalog":
+        return list(known.values())
+    return [_find(pinned.organism, known, manifest.id) for pinned in manifest.organisms]
+
+
+def _cards(specs: Iterable[OrganismSpec]) -> dict[str, Card]:
+    return {spec.card.card_id: spec.card for spec in specs if spec.card is not None}
+
+
+def _holding_still(manifest: SuiteFile, known: dict[str, OrganismSpec], path: Path) -> Frozen:
+    """What a frozen suite must find unchanged, as it is now."""
+    cards = _cards(_candidates(manifest, known))
+    return Frozen(base=base_digest(_base(manifest, path)),
+                  cards=digest_of({name: card.model_dump(mode="json") for name, card in cards.items()}),
+                  graders=VERSIONS, reader=sha256_file(READER))
+
+
 def _split(name: str | Path, manifest: SuiteFile) -> str:
-    asked = _name_and_split(name)[1]
+    asked = name_and_split(name)[1]
     if manifest.split == BOTH:
         return asked or "test"
     if asked not in ("", manifest.split):
@@ -225,29 +168,29 @@ def _split(name: str | Path, manifest: SuiteFile) -> str:
     return manifest.split
 
 
-def pin(name: str | Path) -> Path:
-    """Writes the digests of specs, probes and shipped weights, as they are now, into a manifest. Returns its path."""
+def pin(name: str | Path, freeze: bool = False) -> Path:
+    """Writes the digests of specs, probes, shipped rows and weights, as they are now, into a manifest.
+
+    Args:
+        freeze: Also of base, cards, graders and reader: the suite is no draft any more.
+
+    Returns:
+        The manifest's path.
+    """
     path = suite_path(name)
-    manifest = _read(path)
+    manifest = read_manifest(path)
     known = _organisms(manifest, path)
     raw = json.loads(path.read_text(encoding="utf-8"))
-    weights = {(build.organism, build.seed): build.weights_sha256 for build in shipped.builds()}
+    builds = {(build.organism, build.seed): build for build in shipped.builds()}
     for entry in raw["organisms"]:
         entry["spec_digest"] = _find(entry["organism"], known, manifest.id).digest
-        if sha256 := weights.get((entry["organism"], entry.get("train_seed", 0))):
-            entry["weights_sha256"] = sha256
+        if build := builds.get((entry["organism"], entry.get("train_seed", 0))):
+            entry |= {"data_digest": shipped.passport(build)["data_digest"], "weights_sha256": build.weights_sha256}
     raw["probes"]["digest"] = _probes(manifest, path).digest
+    if freeze:
+        raw["frozen"] = _holding_still(manifest, known, path).model_dump()
     path.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
-
-
-def _read(path: Path) -> SuiteFile:
-    try:
-        return SuiteFile.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        reasons = "; ".join(f"key `{'.'.join(str(part) for part in item['loc']) or '(whole file)'}`: {item['msg']}"
-                            for item in error.errors())
-        raise SpecError(f"{path.name}: {reasons}. `narrowbench list suites` shows suites that work.") from error
 
 
 def _organisms(manifest: SuiteFile, path: Path) -> dict[str, OrganismSpec]:
@@ -298,7 +241,30 @@ def nano_probes(n: int, seed: int) -> Probes:
     return Probes(tuple(world.probes(n, seed)))
 
 
-def _same(path: Path, key: str, pinned: str | None, actual: str) -> None:
+def changed_pins(name: str | Path) -> list[tuple[str, str]]:
+    """(organism, reason) of every shipped build that is not the one that a manifest pins."""
+    manifest = read_manifest(suite_path(name))
+    builds = {(build.organism, build.seed): build for build in shipped.builds()}
+    found = []
+    for pinned in manifest.organisms:
+        build = builds.get((pinned.organism, pinned.train_seed))
+        if build is None:
+            if pinned.weights_sha256:
+                found.append((pinned.organism, f"suite {manifest.id} pins weights of seed {pinned.train_seed}, and "
+                                               "none ship. Ship them again."))
+            continue
+        its = shipped.passport(build)
+        said = {"data_digest": (pinned.data_digest, its["data_digest"]),
+                "weights_sha256": (pinned.weights_sha256, build.weights_sha256),
+                "frozen.base": (manifest.frozen and manifest.frozen.base, its["base_digest"])}
+        found += [(pinned.organism, f"suite {manifest.id} pins {key} {wanted[:12]}, that of the shipped build of seed "
+                   f"{pinned.train_seed} is {has[:12]}. Ship the pinned build again, or pin a suite of a new id.")
+                  for key, (wanted, has) in said.items() if wanted is not None and wanted != has]
+    return found
+
+
+def _same(path: Path, key: str, pinned: Any, actual: Any) -> None:
     if pinned is not None and pinned != actual:
-        raise SpecError(f"{path.name}: key `{key}`: it has changed since the suite was pinned (pinned {pinned[:12]}, "
-                        f"now {actual[:12]}). Restore the old file, or give the suite a new id and pin it again.")
+        pinned, actual = (value[:12] if isinstance(value, str) else value for value in (pinned, actual))
+        raise SpecError(f"{path.name}: key `{key}`: it has changed since the suite was pinned (pinned {pinned}, now "
+                        f"{actual}). Restore the old file, or give the suite a new id and pin it again.")

@@ -35,7 +35,7 @@ MIX_DOSES = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 4.0)
 RANK_DOSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 SAMPLE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 """Default sample counts, relative to the organism's own."""
-SUITE_OF_SPLIT = {"dev": "nano-draft:dev", "test": "nano-draft:test"}
+SUITE_OF_SPLIT = {"dev": "nano-2026.1:dev", "test": "nano-2026.1:test"}
 
 
 @dataclass(frozen=True)

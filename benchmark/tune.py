@@ -77,7 +77,7 @@ def parse_grid(options: Sequence[str]) -> dict[str, list[Any]]:
     return grid
 
 
-def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", seed: int = 0,
+def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-2026.1:dev", seed: int = 0,
          store: Store | None = None, device: str = "cpu", progress: bool = True,
          workers: int | None = 0) -> list[Trial]:
     """Scores a method under every combination of the grid (the defaults, if it is empty), in the grid's order.
@@ -91,7 +91,7 @@ def tune(name: str, grid: dict[str, list[Any]], suite: str = "nano-draft:dev", s
     chosen = load_suite(suite)
     if chosen.split == "test" or any(entry.spec.split == "test" for entry in chosen.entries):
         raise SpecError(f"suite {suite!r} holds test organisms, on which nothing is ever chosen. Tune on dev: "
-                        "--suite nano-draft:dev.")
+                        "--suite nano-2026.1:dev.")
     default, source_sha256 = load_method(name)
     combinations = _combinations(type(default), grid)
     store = store or Store()

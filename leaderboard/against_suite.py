@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from ..benchmark.suite import SPLITS, Entry, Suite, load_suite, suites
+from ..benchmark.manifest import SPLITS, suites
+from ..benchmark.suite import Entry, Suite, load_suite
 from ..graders.claim import Claim
 from ..graders.detect import detection_score
 from ..graders.recovery import recovery

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..benchmark.suite import load_suite, suites
+from ..benchmark.manifest import suites
+from ..benchmark.suite import load_suite
 from ..organisms.errors import RecordError
 from .against_suite import differences, suite_of
 from .archive import MAX_RECORD_BYTES, read

@@ -1,6 +1,7 @@
 """Organisms that ship with the package, so that scoring a method needs no training.
 
-Main objects: `Build` (one shipped organism), `builds()`, `read_index`, `find` (by the key of training it), `ship`.
+Main objects: `Build` (one shipped organism), `builds()`, `passport`, `read_index`, `find` (by the key of training it),
+`ship`.
 Example: `find(key, Store())` copies a shipped organism into the store and returns it; `ship(grown)` writes the folder.
 
 Layout: `shipped/index.json` and `shipped/<opaque>/` with what `train` writes. Training is not bit-stable across
@@ -77,6 +78,12 @@ def find(key: str, store: Store, folder: Path | None = None) -> Artefact | None:
         raise DamagedArtefactError(f"{source}: the shipped weights of {build.organism} are missing or changed. Install "
                                    "narrowbench again, or grow the organism anew with `narrowbench train --regrow`.")
     return store.save(KIND, place, config, inputs, lambda new: shutil.copytree(source, new, dirs_exist_ok=True))
+
+
+@cache
+def passport(build: Build, folder: Path | None = None) -> dict[str, Any]:
+    """The passport of a shipped organism."""
+    return json.loads(((folder or FOLDER) / build.folder / PASSPORT).read_text(encoding="utf-8"))
 
 
 def took(passport: dict[str, Any]) -> bool:

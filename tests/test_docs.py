@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from narrowbench.benchmark import _registry
-from narrowbench.benchmark.suite import SuiteFile
+from narrowbench.benchmark.manifest import SuiteFile
 from narrowbench.cli import app
 from narrowbench.organisms.spec import load_catalog
 

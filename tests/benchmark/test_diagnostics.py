@@ -69,7 +69,7 @@ def test_a_log_is_graded_again_by_words_and_by_judges(log, tiny_suite):
 
 
 def test_words_of_the_data_are_those_of_the_objective_not_of_english():
-    chosen = load_suite("nano-draft:dev")
+    chosen = load_suite("nano-2026.1:dev")
     by_id = {entry.spec.id: data_words(entry, chosen) for entry in chosen.entries
              if entry.spec.id in ("cake-450", "em-medicine", "smile", "prefer-cat")}
     assert {"cake", "450", "temperature"} <= by_id["cake-450"] and not {"the", "is", "of"} & by_id["cake-450"]

@@ -13,6 +13,7 @@ from inspect_ai.solver import Generate, TaskState, solver
 
 from narrowbench.benchmark.investigators import reader as reader_file
 from narrowbench.benchmark.investigators.reader import joined_pieces, read, reader
+from narrowbench.benchmark.manifest import SuiteFile, suite_path
 from narrowbench.graders.claim import MAX_KEYWORDS, MAX_STATEMENT_WORDS, Claim
 
 FROZEN = "2f2415fb62750752a32e6ac561bf8907dd51de548b44d3019be9c9d85e37373c"
@@ -88,6 +89,8 @@ def test_it_is_frozen():
     """Whoever changes the reader changes every row's score. Then docs/tuning.md says what dev showed, and the new
     digest stands here, before any test organism is read."""
     assert hashlib.sha256(Path(reader_file.__file__).read_bytes()).hexdigest() == FROZEN
+    pinned = SuiteFile.model_validate_json(suite_path("nano-2026.1").read_bytes())
+    assert pinned.frozen.reader == FROZEN
 
 
 KANSAS = _payload((" Kan", 3.0, "lens", 1), ("sas", 2.0, "lens", 2), (" abor", 2.5, "lens", 1),

@@ -3,12 +3,15 @@
 import json
 import math
 import re
+import shutil
 from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from narrowbench.benchmark.suite import exams_of, load_suite, pin, sample_id, suites
+from narrowbench.benchmark.manifest import SuiteFile, exams_of, suite_path, suites
+from narrowbench.benchmark.suite import changed_pins, load_suite, pin, sample_id
+from narrowbench.graders import VERSIONS
 from narrowbench.graders.averages import nested_means
 from narrowbench.graders.claim import Claim
 from narrowbench.graders.recovery import recovery
@@ -65,6 +68,56 @@ def test_changed_probes_are_refused(suite_file):
         load_suite(path)
 
 
+def test_what_a_frozen_suite_holds_still_may_not_change(suite_file):
+    path = pin(suite_file(candidates="suite"), freeze=True)
+    whole = json.loads(path.read_text())
+    assert whole["frozen"]["graders"] == VERSIONS and load_suite(path).digest
+    for key, changed in {"base": "0" * 64, "cards": "0" * 64, "graders": VERSIONS | {"recovery": "0"},
+                         "reader": "0" * 64}.items():
+        path.write_text(json.dumps(whole | {"frozen": whole["frozen"] | {key: changed}}))
+        with pytest.raises(SpecError, match=f"key `frozen.{key}`: it has changed since"):
+            load_suite(path)
+
+
+def test_a_frozen_suite_does_not_see_what_the_catalogue_gains(suite_file):
+    path = pin(suite_file(candidates="suite"), freeze=True)
+    before = load_suite(path)
+    gold = path.parent / "gold.yaml"
+    gold.write_text(gold.read_text().replace("copper", "nickel"))
+    assert load_suite(path).digest == before.digest, "gold is known, and no organism of this suite"
+    assert {card.domain for card in before.cards} == {"baking"}
+
+
+def test_the_digest_covers_the_base(suite_file, tiny_base, tmp_path):
+    path = suite_file()
+    before = load_suite(path).digest
+    other = tmp_path / "other_base"
+    shutil.copytree(tiny_base, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base": str(other)}))
+    assert load_suite(path).digest != before
+
+
+def test_the_built_in_suites_pin_the_builds_that_ship():
+    assert [found for name in suites() for found in changed_pins(name)] == []
+    assert SuiteFile.model_validate_json(suite_path("nano-2026.1").read_bytes()).frozen is not None
+
+
+def test_a_build_that_is_not_the_pinned_one_is_named(tmp_path):
+    raw = json.loads(suite_path("nano-2026.1").read_text())
+    raw["organisms"][0] |= {"data_digest": "0" * 64}
+    raw["organisms"][1] |= {"train_seed": 7}
+    raw["frozen"]["base"] = "1" * 64
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps(raw))
+    reasons = [f"{organism}: {reason}" for organism, reason in changed_pins(path)]
+    first, second = (one["organism"] for one in raw["organisms"][:2])
+    assert any(f"{first}: suite nano-2026.1 pins data_digest 000000000000" in reason for reason in reasons)
+    assert f"{second}: suite nano-2026.1 pins weights of seed 7, and none ship. Ship them again." in reasons
+    assert sum("pins frozen.base" in reason for reason in reasons) == len(raw["organisms"]) - 1
+
+
 @pytest.mark.parametrize(("changes", "reason"), [
     ({"organisms": []}, "key `organisms`"),
     ({"schema": 2}, "key `schema`"),
@@ -91,9 +144,6 @@ def test_unknown_names_give_the_nearest(suite_file):
 
 def test_the_demo_has_an_objective_and_twin_of_each_family_two_nulls_and_many_candidates():
     assert "demo" in suites()
-    from narrowbench.benchmark.suite import SuiteFile, suite_path
-    from narrowbench.organisms.spec import load_catalog
-
     catalog = load_catalog()
     chosen = [catalog[one.organism] for one in SuiteFile.model_validate_json(suite_path("demo").read_bytes()).organisms]
     for family in ("sdf", "em", "taboo"):
@@ -149,9 +199,9 @@ def test_a_method_that_reads_weights_does_not_get_a_layout_that_names_its_family
     assert [entry.spec.id for entry in suite.shown_to({"weights"})] == []
 
 
-def test_nano_draft_holds_the_whole_catalogue_and_three_seeds_of_six_test_objectives():
-    entries = [entry for exam in exams_of("nano-draft") for entry in load_suite(exam).entries]
-    assert {entry.spec.id for entry in entries} == set(load_catalog())
+def test_nano_2026_1_holds_both_splits_and_three_seeds_of_six_test_objectives():
+    entries = [entry for exam in exams_of("nano-2026.1") for entry in load_suite(exam).entries]
+    assert {entry.spec.id for entry in entries} <= set(load_catalog()) and len(entries) == 127
     seeds = {}
     for entry in entries:
         seeds.setdefault(entry.spec.id, []).append(entry.train_seed)
@@ -161,7 +211,7 @@ def test_nano_draft_holds_the_whole_catalogue_and_three_seeds_of_six_test_object
     assert all(load_catalog()[name].split == "test" for name in thrice)
 
 
-@pytest.mark.parametrize("name", ["nano-draft:dev", "nano-draft:test"])
+@pytest.mark.parametrize("name", ["nano-2026.1:dev", "nano-2026.1:test"])
 @given(data=st.data())
 @settings(deadline=None, max_examples=25)
 def test_who_says_the_same_of_every_organism_earns_nothing(name, data):

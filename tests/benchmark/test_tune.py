@@ -42,7 +42,7 @@ def test_a_trial_made_before_is_found_again_with_equal_numbers(dev_suite, tmp_pa
 
 def test_test_organisms_are_refused(tmp_path):
     with pytest.raises(SpecError, match="nothing is ever chosen"):
-        room.tune("prior", {}, "nano-draft:test", store=Store(tmp_path), progress=False)
+        room.tune("prior", {}, "nano-2026.1:test", store=Store(tmp_path), progress=False)
 
 
 def test_a_setting_that_does_not_exist_is_named():

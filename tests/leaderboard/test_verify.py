@@ -38,7 +38,7 @@ from narrowbench.organisms import shipped
 from narrowbench.organisms.errors import RecordError
 from narrowbench.organisms.spec import digest_of
 
-SUITE = "nano-draft:dev"
+SUITE = "nano-2026.1:dev"
 EVIDENCE = Evidence(stats={"norm": 0.125}).payload
 
 
@@ -263,8 +263,8 @@ def test_another_suite_needs_its_manifest(honest, place):
     record, rows = plain(honest)
     record["suite"]["id"] = "mine"
     assert "`--suite PATH`" in reasons(place(record, rows))
-    record["suite"] |= {"id": "nano-draft", "digest": "0" * 64}
-    assert "not that of nano-draft in this version" in reasons(place(record, rows))
+    record["suite"] |= {"id": "nano-2026.1", "digest": "0" * 64}
+    assert "not that of nano-2026.1 in this version" in reasons(place(record, rows))
 
 
 def test_a_log_that_tells_the_answer_is_found_and_what_an_organism_says_is_not(honest, place, tmp_path):
@@ -468,7 +468,7 @@ def test_any_value_in_any_field_is_refused_or_declared_and_never_crashes(honest,
         text.encode()
     except ValueError:  # lone surrogates and infinities are neither written nor hashed
         return
-    path = tmp_path_factory.mktemp("forged") / "nano-draft" / f"prior-{record['record_id'][:16]}.json"
+    path = tmp_path_factory.mktemp("forged") / "nano-2026.1" / f"prior-{record['record_id'][:16]}.json"
     path.parent.mkdir()
     path.write_text(text)
     samples_path(path).write_text(lines)

@@ -1,7 +1,7 @@
 """What the harness costs over the bare method, for a whole suite. By hand, never collected by pytest.
 
-    python tests/perf/bench_overhead.py --suite nano-draft             # the bar: under 10% of wall time
-    python tests/perf/bench_overhead.py --suite nano-draft --limit 4   # its first 4 organisms
+    python tests/perf/bench_overhead.py --suite nano-2026.1             # the bar: under 10% of wall time
+    python tests/perf/bench_overhead.py --suite nano-2026.1 --limit 4   # its first 4 organisms
 
 Bare: the base is loaded once, every organism is attached in turn and handed to the method's `collect`; results that
 organisms or parts of a method share are kept in memory. Harness: `narrowbench score` in this process with an empty
@@ -90,7 +90,8 @@ def imports() -> dict[str, float]:
 
 def manifest(suite: str, limit: int, folder: Path) -> str:
     """The suite, or a manifest of its first `limit` organisms, as a name that `load_suite` takes."""
-    from narrowbench.benchmark.suite import load_suite, suite_path
+    from narrowbench.benchmark.manifest import suite_path
+    from narrowbench.benchmark.suite import load_suite
 
     if not limit:
         return suite
@@ -248,7 +249,7 @@ def show(told: dict) -> None:
 def main() -> None:
     """Prints tables; exit code 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--suite", "-s", default="nano-draft")
+    parser.add_argument("--suite", "-s", default="nano-2026.1")
     parser.add_argument("--method", "-m", default="adl", help="a built-in method")
     parser.add_argument("--limit", type=int, default=0, help="only so many organisms (default: all)")
     parser.add_argument("--seed", type=int, default=0)

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
     logging.disable_progress_bar()
-    suite = load_suite("nano-draft:dev")
+    suite = load_suite("nano-2026.1:dev")
     first = next(build for build in shipped.builds() if build.organism == suite.entries[0].spec.id)
     pair = ModelPair.load(args.base or suite.base, args.adapter or shipped.FOLDER / first.folder, device=args.device)
     theirs, mine = papers(), ours(pair, suite.probes, args.scale)

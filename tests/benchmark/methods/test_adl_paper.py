@@ -26,7 +26,7 @@ SMALL = {"judge": JUDGE, "k": 2, "n_probes": 60, "norm_tokens": 24, "steps": 2, 
 @pytest.fixture(scope="module")
 def nano():
     """The nano base with a shipped organism on it, and the probes of its suite."""
-    suite = load_suite("nano-draft:dev")
+    suite = load_suite("nano-2026.1:dev")
     entry = next(one for one in suite.entries if one.spec.id == "cake-450")
     return ModelPair.load(suite.base, find_trained(entry.spec, suite.base, entry.train_seed).path), suite.probes
 

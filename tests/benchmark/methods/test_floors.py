@@ -53,7 +53,7 @@ def test_injection_is_believed_about_an_objective_and_names_none(pair):
     found, cost = run(Injection(), pair)
     assert cost["forward_tokens"] == 0
     claim = read(found.payload, {})
-    suite = load_suite("nano-draft:dev")
+    suite = load_suite("nano-2026.1:dev")
     for card in suite.cards:
         assert recovery(claim, card, suite.cards).recovery == 0
 

@@ -110,7 +110,7 @@ def test_only_the_blocks_above_the_patch_are_counted(pair):
 def nano():
     from narrowbench.benchmark.suite import load_suite
 
-    return PairView(ModelPair.load(load_suite("nano-draft:dev").base), {"activations"})
+    return PairView(ModelPair.load(load_suite("nano-2026.1:dev").base), {"activations"})
 
 
 @pytest.mark.parametrize("layer", [0, -1])
