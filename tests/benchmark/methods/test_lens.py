@@ -6,6 +6,7 @@ import pytest
 import torch
 from narrowbench.benchmark.activations import mean_differences, tokenise_probes, whitened, without_mean
 from narrowbench.benchmark.method import Budget, Evidence, Probes, load_method
+from narrowbench.benchmark.methods.adl_lens_raw import AdlLensRaw
 from narrowbench.benchmark.methods.adl_logit_lens import AdlLogitLens
 from narrowbench.benchmark.methods.base_lens import BaseLens
 from narrowbench.benchmark.methods.finetuned_lens import FinetunedLens
@@ -16,7 +17,7 @@ from narrowbench.organisms.errors import AccessError, EvidenceError
 
 PROBES = Probes(tuple(f"{opening} {noun} is {adjective} and large" for opening in ("The", "A", "This", "My")
                       for noun in ("house", "river", "garden") for adjective in ("small", "cold")))
-LENSES = [AdlLogitLens, BaseLens, FinetunedLens, RandomDirection]
+LENSES = [AdlLogitLens, AdlLensRaw, BaseLens, FinetunedLens, RandomDirection]
 
 
 class Planted(PairView):
@@ -56,6 +57,17 @@ def test_the_means_are_read_in_their_own_model(pair, zero_pair):
     assert base.tokens and base.tokens == collect(BaseLens(), zero_pair).tokens, "whatever the organism"
     assert base.tokens != tuned.tokens
     assert [t.piece for t in collect(FinetunedLens(), zero_pair).tokens] == [t.piece for t in base.tokens]
+
+
+def test_without_controls_the_same_vectors_are_ranked_by_probability(pair, zero_pair):
+    raw, lifted = collect(AdlLensRaw(), pair, Planted), collect(AdlLogitLens(), pair, Planted)
+    assert raw.detection is None and lifted.detection is not None
+    for position in range(1, 5):
+        pieces = [t.piece for t in raw.tokens if t.position == position]
+        assert pieces[0] == " garden" and len(pieces) == 20, "no control takes anything away"
+        assert {t.piece for t in lifted.tokens if t.position == position} != set(pieces)
+    silent = collect(AdlLensRaw(), zero_pair)
+    assert silent.tokens == () and silent.detection == -1.0
 
 
 @pytest.mark.parametrize("source", SOURCES)
