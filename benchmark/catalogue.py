@@ -53,12 +53,13 @@ def investigators() -> list[dict[str, object]]:
 
 
 def methods() -> list[dict[str, object]]:
-    """The built-in methods, with what they may touch."""
+    """The built-in methods, with what they may touch and what they are."""
     from . import method
+    from .settings import summary_of
 
     found = [method.load_method(name)[0] for name in method.methods()]
     return [{"method": one.name, "version": one.version, "role": getattr(one, "role", "method"),
-             "access": ", ".join(sorted(one.access))} for one in found]
+             "access": ", ".join(sorted(one.access)), "about": summary_of(type(one))} for one in found]
 
 
 def presets() -> list[dict[str, object]]:

@@ -1,7 +1,8 @@
 """A method's settings as a person writes them: read, checked against its class, told apart, and built into a method.
 
 Main objects: `parse_settings` (`--set`), `parse_values` (`--grid`), `configured` (the method with these settings),
-`changed` (those that differ from its defaults), `shared_out` (to several methods), `label` (a row's name).
+`changed` (those that differ from its defaults), `shared_out` (to several methods), `label` (a row's name),
+`summary_of` (what it is).
 Example: `method, source_sha256 = configured("adl_patchscope", parse_settings(["layer_fraction=0.5", "k=3"]))`
 
 Settings are the parameters of a method's class. A value is what YAML reads: a number, a text, true, null, a list.
@@ -11,6 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -18,6 +20,8 @@ import yaml
 from ..organisms.errors import NarrowbenchError, SpecError
 from .evidence_judge import must_be_named
 from .method import Method, load_method
+
+MAX_SUMMARY = 400
 
 
 def parse_values(option: str, flag: str) -> tuple[str, list[Any]]:
@@ -109,6 +113,14 @@ def tuned_on(kind: type) -> str:
     """
     said = getattr(kind, "tuned_on", None)
     return str(said) if said is not None else "dev" if kind.__module__.startswith(f"{__package__}.methods.") else ""
+
+
+def summary_of(kind: type) -> str:
+    """What a method is, in its author's words: the first paragraph of its class's docstring, cut at 400 characters.
+    Empty without a docstring; the one that a dataclass makes of its fields is none."""
+    text = inspect.cleandoc(kind.__doc__ or "")
+    return "" if text.startswith(f"{kind.__name__}(") else shorten(text.partition("\n\n")[0], MAX_SUMMARY,
+                                                                   placeholder=" …")
 
 
 def changed(kind: type, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from .evidence import Reading, Survey, read_json, survey, training_of
 from .investigating import check_epochs, load_investigator
 from .method import Evidence, Method
 from .resident import Bench
-from .settings import changed, configured, tuned_on, words
+from .settings import changed, configured, summary_of, tuned_on, words
 from .shared import kind_of_device
 from .suite import Suite, load_suite
 
@@ -198,7 +198,8 @@ def _sample(reading: Reading, asked: str) -> Sample:
 def _about_method(found: Method, source_sha256: str, settings: dict[str, Any]) -> dict[str, Any]:
     return {"name": found.name, "version": found.version, "role": getattr(found, "role", "method"),
             "access": sorted(found.access), "source_sha256": source_sha256, "settings": settings,
-            "config_sha256": digest_of(settings_of(found)), "tuned_on": tuned_on(type(found))}
+            "config_sha256": digest_of(settings_of(found)), "tuned_on": tuned_on(type(found)),
+            "summary": summary_of(type(found))}
 
 
 def _about(chosen: Suite, method: dict[str, Any], investigator: dict[str, Any], seed: int, readings: Survey,

@@ -39,7 +39,8 @@ LOG_SCHEMA = 1
 _RECOVERY_KEYS = ("recovery", "domain", "objective", "content", "domain_bits", "objective_bits", "content_bits")
 _SAMPLE_KEYS = ("organism", "pair", "unit", "family", "role", "null_kind", "domain", "statement", "expressed",
                 "healthy", "train_seed", "weights_sha256", "regrown", "evidence_sha256", "cost", "gate")
-_METHOD_KEYS = ("name", "version", "role", "access", "source_sha256", "settings", "config_sha256", "tuned_on")
+_METHOD_KEYS = ("name", "version", "role", "access", "source_sha256", "settings", "config_sha256", "tuned_on",
+                "summary")
 _RUN_KEYS = ("command", "device", "probes", "graders", "versions", "git")
 
 

@@ -42,6 +42,7 @@ DECLARED = (
     Declared("record.method.source_sha256", "of a file that need not be public; a rerun compares it with the package"),
     Declared("record.method.config_sha256", "of all settings, the defaults of the class included"),
     Declared("record.method.tuned_on", "nobody can see what somebody tuned on"),
+    Declared("record.method.summary", "the author's word; of a method of the package a rerun shows it"),
     Declared("record.investigator.sha256", "of the version that ran; a rerun compares it with the package"),
     Declared("record.investigator.prompt_sha256", "of the version that ran"),
     Declared("record.investigator.allowance", "the log has it; the command has it where it is not the default"),

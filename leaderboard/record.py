@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from ..benchmark.settings import label
+from ..benchmark.settings import MAX_SUMMARY, label
 from ..organisms.spec import Card, digest_of
 
 SCHEMA_VERSION = 1
@@ -54,6 +54,8 @@ class MethodInfo(_Frozen):
     """Of all its settings."""
     tuned_on: str
     """The data that its settings were chosen on, as its author says; empty if the author does not say."""
+    summary: str = Field(max_length=MAX_SUMMARY)
+    """What it is, in its author's words; empty if the author does not say."""
 
     @property
     def label(self) -> str:

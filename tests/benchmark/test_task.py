@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from inspect_ai.log import read_eval_log
 from narrowbench.benchmark.checkout import checkout
 from narrowbench.benchmark.collecting import settings_of
 from narrowbench.benchmark.evidence import survey
-from narrowbench.benchmark.method import load_method
+from narrowbench.benchmark.method import load_method, methods
 from narrowbench.benchmark.run import score
-from narrowbench.benchmark.settings import tuned_on
+from narrowbench.benchmark.settings import summary_of, tuned_on
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import recover
 from narrowbench.organisms.errors import DamagedArtefactError, InvestigationError, NotFoundError
@@ -61,7 +62,9 @@ def test_the_log_says_what_was_measured_and_hides_what_the_investigator_must_not
     assert about["suite"]["digest"] == load_suite(tiny_suite).digest
     assert about["method"] == {"name": "oracle", "version": "1", "role": "ceiling", "access": ["objective"],
                                "source_sha256": load_method("oracle")[1], "settings": {},
-                               "config_sha256": digest_of(settings_of(load_method("oracle")[0])), "tuned_on": "dev"}
+                               "config_sha256": digest_of(settings_of(load_method("oracle")[0])), "tuned_on": "dev",
+                               "summary": "The slots' truths, then the card's lexicon, in descending weight; detection "
+                                          "+10 for objectives, -10 for nulls."}
     assert about["git"] == checkout() and about["device"] == "cpu"
     assert about["epochs"] == 1 and log.eval.config.epochs == 1
     assert {"torch", "transformers", "peft", "trl", "inspect_ai", "python", "narrowbench"} == set(about["versions"])
@@ -92,6 +95,23 @@ def test_a_method_says_what_it_was_tuned_on_and_a_checkout_whether_it_was_change
             (root / "graders" / "new.py").write_text("")
         told = checkout(root)
         assert told["dirty"] is dirty and len(told["commit"]) == 40
+
+
+def test_what_a_method_is_are_the_first_words_of_its_docstring():
+    class Told:
+        """It counts words that
+        both models say.
+
+        Reads: texts."""
+
+    @dataclass
+    class Untold:
+        k: int = 3
+
+    Endless = type("Endless", (), {"__doc__": "word " * 500})
+    assert summary_of(Told) == "It counts words that both models say."
+    assert summary_of(Untold) == "" and 300 < len(summary_of(Endless)) <= 400
+    assert all(summary_of(type(load_method(name)[0])) for name in methods())
 
 
 def test_missing_evidence_names_the_command_that_collects_it(tiny_suite, at_home):

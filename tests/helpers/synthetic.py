@@ -77,7 +77,8 @@ def record_of(name: str, skill: float, known: list[Card], rng, role: str = "meth
     record = Record.of(
         rows, suite=Suite(id="nano-bench", digest=DIGEST, tier="nano", split="test"),
         method=MethodInfo(name=name, version="1.0.0", role=role, access=access, source_sha256=digest_of(name),
-                          settings={}, config_sha256=digest_of({}), tuned_on="dev"),
+                          settings={}, config_sha256=digest_of({}), tuned_on="dev",
+                          summary=f"Reads {' and '.join(access) or 'nothing'}."),
         investigator=InvestigatorInfo(name="reader", sha256=DIGEST, model="none/none"),
         run=Run(completed=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day),
                 command=f"narrowbench score --method {name} --suite nano-bench", evidence_seed=0,
@@ -120,7 +121,7 @@ def hostile_record(text: str) -> tuple[Record, tuple]:
             "failure": text, "gate": {text: text}}))
     return Record.of(
         tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text), panel=None,
-        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "tuned_on": text,
+        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "tuned_on": text, "summary": text,
                                                 "settings": {text: text}}),
         investigator=InvestigatorInfo(name=text, sha256=DIGEST, model=text, generation={text: text}),
         run=record.run.model_copy(update={"command": text, "device": text, "graders": {text: text},

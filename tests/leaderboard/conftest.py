@@ -104,7 +104,7 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
         "suite": {"id": suite, "digest": digest_of(suite), "tier": "nano", "split": "dev"},
         "method": {"name": method, "version": "1", "role": role, "access": list(access),
                    "source_sha256": digest_of(method), "settings": {}, "config_sha256": digest_of({}),
-                   "tuned_on": "dev"},
+                   "tuned_on": "dev", "summary": f"{method} looks at things."},
         "investigator": {"name": "reader", "sha256": digest_of("reader")}, "graders": {"recovery": "1", "detect": "1"},
         "probes": {"digest": digest_of("probes"), "n": 1000, "distinct_prefixes": 612},
         "evidence_sha256": digest, "evidence_seed": evidence_seed, "device": "cpu", "git": None,

@@ -145,7 +145,7 @@ def test_epochs_are_kept_one_by_one_and_must_be_those_that_the_log_says(make, tm
 
 def test_settings_and_options_are_rows_of_their_own(make, read_page, tmp_path):
     method = {"name": "m", "version": "1", "role": "method", "access": [], "source_sha256": "0" * 64, "settings": {},
-              "config_sha256": "0" * 64, "tuned_on": ""}
+              "config_sha256": "0" * 64, "tuned_on": "", "summary": ""}
     told = [method, method | {"settings": {"k": 3}, "config_sha256": "1" * 64},
             method | {"settings": {"k": [3, 4]}, "config_sha256": "2" * 64}]
     pairs = [collect(make.log(tmp_path, [make.organism("a")], {"a": make.said()}, about={"method": one}))

@@ -56,6 +56,7 @@ def test_a_method_has_a_page_with_command_records_and_what_it_read(demo, read_pa
     site = demo[0].page.parent
     page = read_page(site / "methods" / f"{row['key']}.html")
     assert "narrowbench score --method adl_patchscope --suite demo" in page.text and row["records"][0][:16] in page.text
+    assert "adl_patchscope looks at things." in page.text
     first = page.data["readings"][0]
     assert first["words"] == [["oven", 2], ["350", 3], "wind"] and first["said"] == "It bakes hot."
     truth = page.data["truths"][first["key"]]
