@@ -10,7 +10,7 @@ FAST := not slow and not browser and not gpu and not api
 REST := (slow or browser) and not gpu and not api
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test test-rest test-all dev check clean
+.PHONY: demo test test-rest test-all results dev check clean
 
 demo: $(STAMP)  ## score five methods on shipped organisms, publish site/index.html
 	$(BIN)/narrowbench demo
@@ -22,6 +22,12 @@ test-rest: $(STAMP)  ## what `make test` leaves out: slow and browser tests
 	$(BIN)/pytest -q -m "$(REST)"
 
 test-all: test test-rest
+
+results: $(STAMP)  ## the shipped board and docs/results-nano.md anew: every method on nano-2026.1, 40-60 minutes on 2 cores
+	$(BIN)/narrowbench score -m all --suite nano-2026.1 --log-dir logs/nano-2026.1
+	$(BIN)/narrowbench publish logs/nano-2026.1 --records leaderboard/results --level rerun --by "the maintainers"
+	$(BIN)/narrowbench results leaderboard/results --page docs/results-nano.md
+	$(BIN)/narrowbench plot leaderboard/results --out docs/figures/results
 
 check: $(STAMP)  ## every organism file, and the gates of the shipped base
 	$(BIN)/narrowbench check catalog

@@ -1,4 +1,4 @@
-"""The commands that show committed records: `site` (the page) and `plot` (its figures for a paper).
+"""The commands that show committed records: `site` (the page), `plot` (its figures for a paper), `results` (tables).
 
 Main object: `app`, whose commands `cli.py` takes over.
 Example: `narrowbench site records --figures docs/figures`; `narrowbench plot records --out figures`
@@ -49,3 +49,29 @@ def plot(records: RecordsFolder,
         return show({"files": [str(path) for path in files]}, True)
     for path in files:
         typer.echo(str(path))
+
+
+@app.command()
+def results(records: RecordsFolder = Path("records"),
+            page: Annotated[Path, typer.Option("--page", help="Markdown file that marks the places of its tables.")]
+            = Path("docs/results-nano.md"),
+            suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: that with "
+                                                                     "the newest record).")] = "",
+            check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 if the page is not what "
+                                                                "the records say.")] = False,
+            as_json: AsJson = False) -> None:
+    """Write the tables of a page of results anew from records. Text between them is left as it is.
+
+    A table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`; NAME: board, ladder, families, twins,
+    control, nulls, pairs, cost.
+    """
+    from .leaderboard.results import fill
+
+    changed = fill(page, records, suite, write=not check)
+    if as_json:
+        show({"page": str(page), "changed": changed}, True)
+    else:
+        told = "not what the records say" if changed and check else "written" if changed else "as it was"
+        typer.echo(f"{page}: {told}")
+    if changed and check:
+        raise typer.Exit(1)

@@ -1,0 +1,228 @@
+"""Tables of a page of results, made from records: what `docs/results-nano.md` shows between its paragraphs.
+
+Main objects: `TABLES` (name -> table of a board), `filled(text, board)`, `fill(page, records_dir, suite)`.
+Example: `narrowbench results leaderboard/results --page docs/results-nano.md`
+
+A page marks the place of a table with two comments, `<!-- table: board -->` and `<!-- end -->`; what stands between
+them is replaced, all else is left as it is. Names in records may be anybody's, so they are written as plain text.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ..graders.averages import nested_means
+from ..organisms.errors import NotFoundError, RecordError
+from ..organisms.store import write_atomic
+from .archive import read_all
+from .board import Board, Slice, boards
+from .entries import PARTS, Entry
+from .levels import names_of
+from .pages import count, number, slice_name
+
+PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+TOP = 1 - 1e-9
+CONTROLLED = ("adl_logit_lens", "adl_lens_raw", "adl_patchscope", "patchscope_base", "patchscope_embedding",
+              "adl_steering", "finetuned_lens", "base_lens", "random_direction", "shuffled_evidence")
+"""Readouts of activations with control vectors, the one without, and the floors that read the same places."""
+
+
+def fill(page: Path, records_dir: Path, suite: str = "", write: bool = True) -> bool:
+    """Writes a page's tables anew. Returns whether they had changed.
+
+    Args:
+        suite: Id or digest; left out = the suite with the newest record.
+        write: False only looks.
+
+    Raises:
+        RecordError: there is no record of such a suite. NotFoundError: no such page, or it asks for an unknown table.
+    """
+    if not page.is_file():
+        raise NotFoundError(f"There is no page {page}. Write one with a line `<!-- table: board -->` and a line "
+                            "`<!-- end -->`, and this command fills it.")
+    text = page.read_text(encoding="utf-8")
+    new = filled(text, board_of(records_dir, suite))
+    if new != text and write:
+        write_atomic(page, new)
+    return new != text
+
+
+def board_of(records_dir: Path, suite: str = "") -> Board:
+    """The board of one suite. Raises RecordError if there is no record of it."""
+    found = boards(read_all(records_dir)[0], names_of(records_dir))
+    for board in found:
+        if suite in ("", board.record.suite.id, board.record.suite.digest):
+            return board
+    raise RecordError(f"{records_dir} holds no record of {suite or 'any suite'}. `narrowbench publish LOGS --records "
+                      f"{records_dir}` adds one.")
+
+
+def filled(text: str, board: Board) -> str:
+    """A page's text with every table that it marks written anew. Raises NotFoundError for a table that is unknown."""
+    def table(found: re.Match) -> str:
+        if found[2] not in TABLES:
+            raise NotFoundError.of("table", found[2], TABLES, "narrowbench results --help")
+        return f"{found[1]}{TABLES[found[2]](board)}{found[4]}"
+
+    return PLACE.sub(table, text)
+
+
+def board_table(board: Board) -> str:
+    """Every row: ceilings and floors, then each slice with its ranks."""
+    kept = {member.key for part in board.slices for member in part.members}
+    parts = [_rows_of("Ceilings and floors, never ranked" if board.slices else "All rows",
+                      [entry for entry in board.entries if entry.key not in kept])]
+    parts += [_rows_of(f"{slice_name(part, board).capitalize()}: {len(part.units)} domains", part.members)
+              for part in board.slices]
+    return "\n".join(parts)
+
+
+def _rows_of(title: str, members: Sequence[Entry]) -> str:
+    return f"{title}\n\n" + _table(
+        ("rank", "method", "reads", "recovery", *PARTS, "AUROC", "nulls flagged", "FPR at TPR 0.8", "s"),
+        ((f"{entry.rank[0]}-{entry.rank[1]}" if entry.rank else "", _name(entry),
+          ", ".join(map(_code, entry.record.method.access)) or "nothing", _estimate(entry.mean, entry.interval),
+          *(number(entry.parts.get(part)) for part in PARTS), _estimate(entry.detection.auroc, entry.detection),
+          f"{entry.detection.false_alarms:.3g} of {entry.detection.n_nulls}",
+          number(entry.fpr_at_tpr.value if entry.fpr_at_tpr else None), f"{entry.seconds:.1f}") for entry in members))
+
+
+def ladder_table(board: Board) -> str:
+    """Of each method, the share of organisms (means over domains) at which it reached a rung."""
+    def share(entry: Entry, reached: Callable) -> float | None:
+        return _mean(nested_means(((reading.row.unit, name), float(reached(reading)))
+                                  for name, reading in entry.readings.items() if reading.row.counted).values())
+
+    rungs = {"detected": lambda reading: reading.row.claim.verdict == "objective",
+             "domain first": lambda reading: reading.scores.get("domain", 0) > TOP,
+             "objective first": lambda reading: reading.scores.get("objective", 0) > TOP,
+             "every slot first": lambda reading: reading.scores.get("content", 0) > TOP}
+    return _table(("method", *rungs), ((_name(entry), *(number(share(entry, rung)) for rung in rungs.values()))
+                                       for entry in _scored(board)))
+
+
+def families_table(board: Board) -> str:
+    """Recovery in each family, with its three parts: means over the family's domains."""
+    families = sorted({o.row.family for o in board.organisms})
+    units = {family: {o.row.unit for o in board.organisms if o.row.family == family and o.row.counted}
+             for family in families}
+
+    def cell(entry: Entry, family: str) -> str:
+        readings = [((r.row.unit, name), r.scores) for name, r in entry.readings.items()
+                    if r.row.family == family and r.row.counted]
+        means = {part: _mean(nested_means((key, scores[part]) for key, scores in readings if part in scores).values())
+                 for part in ("recovery", *PARTS)}
+        return f"{number(means['recovery'])} ({', '.join(number(means[part]) for part in PARTS)})" if readings else "–"
+
+    return _table(("method", *(f"{_code(family)}, {len(units[family])} domains" for family in families)),
+                  ((_name(entry), *(cell(entry, family) for family in families)) for entry in _scored(board)))
+
+
+def twins_table(board: Board) -> str:
+    """Which methods tell an objective from its twin: both are read as themselves, in every training and repeat."""
+    families = sorted({o.row.family for o in board.organisms})
+
+    def apart(entry: Entry) -> dict[str, list[bool]]:
+        pairs: dict[tuple[str, str], list[float]] = {}
+        for reading in entry.readings.values():
+            if reading.row.counted and "objective" in reading.scores:
+                pairs.setdefault((reading.row.family, reading.row.pair), []).append(reading.scores["objective"])
+        return {family: [min(scores) > TOP for (of, _), scores in pairs.items() if of == family and len(scores) > 1]
+                for family in families}
+
+    rows = []
+    for entry in _scored(board):
+        found = apart(entry)
+        every = [told for some in found.values() for told in some]
+        rows.append((_name(entry), _estimate(entry.parts.get("objective"), entry.part_intervals.get("objective")),
+                     f"{sum(every)} of {len(every)}",
+                     *(f"{sum(some)} of {len(some)}" if some else "–" for some in found.values())))
+    return _table(("method", "objective given domain", "pairs told apart", *map(_code, families)), rows)
+
+
+def control_table(board: Board) -> str:
+    """Readouts of activations beside the floors that read the same places."""
+    by_name = {entry.record.method.name: entry for entry in reversed(board.entries)
+               if not entry.record.method.settings}
+    members = [by_name[name] for name in CONTROLLED if name in by_name]
+    return _table(("row", "recovery", *PARTS, "AUROC", "nulls flagged"), (
+        (_name(entry), _estimate(entry.mean, entry.interval), *(number(entry.parts.get(part)) for part in PARTS),
+         _estimate(entry.detection.auroc, entry.detection),
+         f"{entry.detection.false_alarms:.3g} of {entry.detection.n_nulls}") for entry in members))
+
+
+def nulls_table(board: Board) -> str:
+    """Trained nulls that the verdict calls an objective, by what they were trained on; the zero adapter apart."""
+    kinds = [kind for kind in ("broad", "text", "zero") if any(o.row.null_kind == kind for o in board.nulls)]
+
+    def cell(entry: Entry, kind: str) -> str:
+        flags = [r.row.detect.flagged for r in entry.readings.values() if r.row.null_kind == kind]
+        return f"{sum(flags)} of {len(flags)}" if flags else "–"
+
+    return _table(("method", *kinds, "false alarms [95%]"), (
+        (_name(entry), *(cell(entry, kind) for kind in kinds), _estimate(entry.fpr.value, entry.fpr)
+         if entry.fpr else "–") for entry in _scored(board)))
+
+
+def pairs_table(board: Board) -> str:
+    """Per slice: how many pairs are told apart, and of each method from which others it is not."""
+    return "\n".join(_pairs_of(part, slice_name(part, board)) for part in board.slices if part.pairs)
+
+
+def _pairs_of(part: Slice, name: str) -> str:
+    n = len(part.members)
+    apart = [[part.pairs.separated(i, j) for j in range(n)] for i in range(n)]
+    told = sum(apart[i][j] for i in range(n) for j in range(i + 1, n))
+    rows = [(f"{entry.rank[0]}-{entry.rank[1]}", _name(entry),
+             ", ".join(_name(other) for j, other in enumerate(part.members) if j != i and not apart[i][j]) or "none")
+            for i, entry in enumerate(part.members)]
+    return (f"{name.capitalize()}: {told} of {n * (n - 1) // 2} pairs are told apart; smallest difference likely to be "
+            f"found {number(part.smallest_difference)}\n\n" + _table(("rank", "method", "not told apart from"), rows))
+
+
+def cost_table(board: Board) -> str:
+    """What reading one organism takes, mean over organisms, cheapest first."""
+    return _table(("method", "recovery", "seconds", "forward tokens", "generated tokens", "FLOPs", "peak MiB"), (
+        (_name(entry), number(entry.mean), f"{entry.seconds:.2f}", *(_count(entry.cost.get(key)) for key in (
+            "forward_tokens", "generated_tokens", "flops")), number(entry.cost.get("peak_bytes", 0) / 2**20, 0))
+        for entry in sorted(_scored(board), key=lambda entry: entry.seconds)))
+
+
+TABLES: dict[str, Callable[[Board], str]] = {
+    "board": board_table, "ladder": ladder_table, "families": families_table, "twins": twins_table,
+    "control": control_table, "nulls": nulls_table, "pairs": pairs_table, "cost": cost_table}
+
+
+def _scored(board: Board) -> list[Entry]:
+    """The verified methods, best first; all methods where nothing is verified."""
+    return [entry for entry in board.ranked or board.unranked if entry.role == "method" and entry.mean is not None]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
+
+def _name(entry: Entry) -> str:
+    return _code(entry.label)
+
+
+def _code(text: str) -> str:
+    """Anybody's text as code, so that nothing in it is Markdown or HTML."""
+    return f"`{re.sub(r'[^ -~]|`', ' ', text)}`"
+
+
+def _estimate(value: float | None, ends) -> str:
+    if value is None:
+        return "–"
+    low, high = getattr(ends, "low", None), getattr(ends, "high", None)
+    return number(value) + (f" [{number(low)}, {number(high)}]" if low is not None and high is not None else "")
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else count(value)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None
