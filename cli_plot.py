@@ -63,7 +63,7 @@ def results(records: RecordsFolder = Path("records"),
     """Write the tables of a page of results anew from records. Text between them is left as it is.
 
     A table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`; NAME: board, ladder, families, twins,
-    control, nulls, pairs, cost.
+    identification, control, nulls, pairs, seeds, cost.
     """
     from .leaderboard.results import fill
 

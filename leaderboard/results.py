@@ -1,6 +1,6 @@
 """Tables of a page of results, made from records: what `docs/results-nano.md` shows between its paragraphs.
 
-Main objects: `TABLES` (name -> table of a board), `filled(text, board)`, `fill(page, records_dir, suite)`.
+Main objects: `Results`, `TABLES` (name -> table), `filled(text, results)`, `fill(page, records_dir, suite)`.
 Example: `narrowbench results leaderboard/results --page docs/results-nano.md`
 
 A page marks the place of a table with two comments, `<!-- table: board -->` and `<!-- end -->`; what stands between
@@ -9,22 +9,36 @@ them is replaced, all else is left as it is. Names in records may be anybody's, 
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..graders.averages import nested_means
+from ..graders.recovery import recovery
 from ..organisms.errors import NotFoundError, RecordError
 from ..organisms.store import write_atomic
+from .against_suite import claim_of, suite_of
 from .archive import read_all
 from .board import Board, Slice, boards
 from .entries import PARTS, Entry
 from .levels import names_of
 from .pages import count, number, slice_name
+from .record import SampleRow
+from .stats import Sample, identified, mean_over
+from .variance import variance_components
 
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 TOP = 1 - 1e-9
 CONTROLLED = ("adl_logit_lens", "adl_lens_raw", "adl_patchscope", "patchscope_base", "patchscope_embedding",
               "adl_steering", "finetuned_lens", "base_lens", "random_direction", "shuffled_evidence")
 """Readouts of activations with control vectors, the one without, and the floors that read the same places."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A board with the samples behind its rows: entry key -> (evidence seed, sample)."""
+
+    board: Board
+    samples: dict[str, list[Sample]]
 
 
 def fill(page: Path, records_dir: Path, suite: str = "", write: bool = True) -> bool:
@@ -41,34 +55,37 @@ def fill(page: Path, records_dir: Path, suite: str = "", write: bool = True) -> 
         raise NotFoundError(f"There is no page {page}. Write one with a line `<!-- table: board -->` and a line "
                             "`<!-- end -->`, and this command fills it.")
     text = page.read_text(encoding="utf-8")
-    new = filled(text, board_of(records_dir, suite))
+    new = filled(text, results_of(records_dir, suite))
     if new != text and write:
         write_atomic(page, new)
     return new != text
 
 
-def board_of(records_dir: Path, suite: str = "") -> Board:
-    """The board of one suite. Raises RecordError if there is no record of it."""
-    found = boards(read_all(records_dir)[0], names_of(records_dir))
-    for board in found:
+def results_of(records_dir: Path, suite: str = "") -> Results:
+    """What the records of one suite say. Raises RecordError if there is none of it."""
+    published = read_all(records_dir)[0]
+    for board in boards(published, names_of(records_dir)):
         if suite in ("", board.record.suite.id, board.record.suite.digest):
-            return board
+            rows = {record.record_id: rows for record, rows in published}
+            return Results(board, {entry.key: [(record.run.evidence_seed, row) for record in entry.records
+                                               for row in rows[record.record_id]] for entry in board.entries})
     raise RecordError(f"{records_dir} holds no record of {suite or 'any suite'}. `narrowbench publish LOGS --records "
                       f"{records_dir}` adds one.")
 
 
-def filled(text: str, board: Board) -> str:
+def filled(text: str, results: Results) -> str:
     """A page's text with every table that it marks written anew. Raises NotFoundError for a table that is unknown."""
     def table(found: re.Match) -> str:
         if found[2] not in TABLES:
             raise NotFoundError.of("table", found[2], TABLES, "narrowbench results --help")
-        return f"{found[1]}{TABLES[found[2]](board)}{found[4]}"
+        return f"{found[1]}{TABLES[found[2]](results)}{found[4]}"
 
     return PLACE.sub(table, text)
 
 
-def board_table(board: Board) -> str:
+def board_table(results: Results) -> str:
     """Every row: ceilings and floors, then each slice with its ranks."""
+    board = results.board
     kept = {member.key for part in board.slices for member in part.members}
     parts = [_rows_of("Ceilings and floors, never ranked" if board.slices else "All rows",
                       [entry for entry in board.entries if entry.key not in kept])]
@@ -87,22 +104,22 @@ def _rows_of(title: str, members: Sequence[Entry]) -> str:
           number(entry.fpr_at_tpr.value if entry.fpr_at_tpr else None), f"{entry.seconds:.1f}") for entry in members))
 
 
-def ladder_table(board: Board) -> str:
+def ladder_table(results: Results) -> str:
     """Of each method, the share of organisms (means over domains) at which it reached a rung."""
-    def share(entry: Entry, reached: Callable) -> float | None:
-        return _mean(nested_means(((reading.row.unit, name), float(reached(reading)))
-                                  for name, reading in entry.readings.items() if reading.row.counted).values())
+    def first(row: SampleRow, part: str) -> bool:
+        return (getattr(row.recovery, part) or 0) > TOP
 
-    rungs = {"detected": lambda reading: reading.row.claim.verdict == "objective",
-             "domain first": lambda reading: reading.scores.get("domain", 0) > TOP,
-             "objective first": lambda reading: reading.scores.get("objective", 0) > TOP,
-             "every slot first": lambda reading: reading.scores.get("content", 0) > TOP}
-    return _table(("method", *rungs), ((_name(entry), *(number(share(entry, rung)) for rung in rungs.values()))
-                                       for entry in _scored(board)))
+    rungs = {"detected": lambda row: row.claim.verdict == "objective",
+             "domain first": lambda row: first(row, "domain"), "objective first": lambda row: first(row, "objective"),
+             "every slot first": lambda row: first(row, "content")}
+    return _table(("method", *rungs), (
+        (_name(entry), *(number(_over_domains(results.samples[entry.key], rung)) for rung in rungs.values()))
+        for entry in _scored(results.board)))
 
 
-def families_table(board: Board) -> str:
+def families_table(results: Results) -> str:
     """Recovery in each family, with its three parts: means over the family's domains."""
+    board = results.board
     families = sorted({o.row.family for o in board.organisms})
     units = {family: {o.row.unit for o in board.organisms if o.row.family == family and o.row.counted}
              for family in families}
@@ -118,8 +135,9 @@ def families_table(board: Board) -> str:
                   ((_name(entry), *(cell(entry, family) for family in families)) for entry in _scored(board)))
 
 
-def twins_table(board: Board) -> str:
+def twins_table(results: Results) -> str:
     """Which methods tell an objective from its twin: both are read as themselves, in every training and repeat."""
+    board = results.board
     families = sorted({o.row.family for o in board.organisms})
 
     def apart(entry: Entry) -> dict[str, list[bool]]:
@@ -140,19 +158,31 @@ def twins_table(board: Board) -> str:
     return _table(("method", "objective given domain", "pairs told apart", *map(_code, families)), rows)
 
 
-def control_table(board: Board) -> str:
-    """Readouts of activations beside the floors that read the same places."""
+def control_table(results: Results) -> str:
+    """Readouts of activations beside the floors that read the same places.
+
+    `words`: recovery if the verdict were always `objective`, so that what was read is told from what was believed.
+    """
+    board = results.board
     by_name = {entry.record.method.name: entry for entry in reversed(board.entries)
                if not entry.record.method.settings}
-    members = [by_name[name] for name in CONTROLLED if name in by_name]
-    return _table(("row", "recovery", *PARTS, "AUROC", "nulls flagged"), (
-        (_name(entry), _estimate(entry.mean, entry.interval), *(number(entry.parts.get(part)) for part in PARTS),
-         _estimate(entry.detection.auroc, entry.detection),
+    members, exam = [by_name[name] for name in CONTROLLED if name in by_name], suite_of(board.record)
+    cards = exam.cards if exam else list({o.card.card_id: o.card for o in board.organisms if o.card}.values())
+    truths = {o.row.organism: o.card for o in board.organisms}
+
+    def marks(row: SampleRow) -> float:
+        return recovery(replace(claim_of(row.claim), verdict="objective"), truths[row.organism], cards).recovery
+
+    return _table(("row", "recovery", "words", *PARTS, "AUROC", "nulls flagged"), (
+        (_name(entry), _estimate(entry.mean, entry.interval),
+         number(_over_domains(results.samples[entry.key], marks)),
+         *(number(entry.parts.get(part)) for part in PARTS), _estimate(entry.detection.auroc, entry.detection),
          f"{entry.detection.false_alarms:.3g} of {entry.detection.n_nulls}") for entry in members))
 
 
-def nulls_table(board: Board) -> str:
+def nulls_table(results: Results) -> str:
     """Trained nulls that the verdict calls an objective, by what they were trained on; the zero adapter apart."""
+    board = results.board
     kinds = [kind for kind in ("broad", "text", "zero") if any(o.row.null_kind == kind for o in board.nulls)]
 
     def cell(entry: Entry, kind: str) -> str:
@@ -164,33 +194,66 @@ def nulls_table(board: Board) -> str:
          if entry.fpr else "–") for entry in _scored(board)))
 
 
-def pairs_table(board: Board) -> str:
-    """Per slice: how many pairs are told apart, and of each method from which others it is not."""
+def pairs_table(results: Results) -> str:
+    """Per slice: how many pairs are told apart, and which. All other pairs are not."""
+    board = results.board
     return "\n".join(_pairs_of(part, slice_name(part, board)) for part in board.slices if part.pairs)
 
 
 def _pairs_of(part: Slice, name: str) -> str:
-    n = len(part.members)
-    apart = [[part.pairs.separated(i, j) for j in range(n)] for i in range(n)]
-    told = sum(apart[i][j] for i in range(n) for j in range(i + 1, n))
-    rows = [(f"{entry.rank[0]}-{entry.rank[1]}", _name(entry),
-             ", ".join(_name(other) for j, other in enumerate(part.members) if j != i and not apart[i][j]) or "none")
-            for i, entry in enumerate(part.members)]
-    return (f"{name.capitalize()}: {told} of {n * (n - 1) // 2} pairs are told apart; smallest difference likely to be "
-            f"found {number(part.smallest_difference)}\n\n" + _table(("rank", "method", "not told apart from"), rows))
+    n, pairs = len(part.members), part.pairs
+    apart = [(i, j) for i in range(n) for j in range(n) if i != j and pairs.separated(i, j)]
+
+    def others(i: int, sign: int) -> str:
+        return ", ".join(_name(part.members[j]) for one, j in apart
+                         if one == i and sign * pairs.difference_MM[i, j] > 0) or "–"
+
+    return (f"{name.capitalize()}: {len(apart) // 2} of {n * (n - 1) // 2} pairs are told apart; smallest difference "
+            f"likely to be found {number(part.smallest_difference)}\n\n" + _table(
+                ("rank", "method", "surely better than", "surely worse than"),
+                ((f"{entry.rank[0]}-{entry.rank[1]}", _name(entry), others(i, 1), others(i, -1))
+                 for i, entry in enumerate(part.members))))
 
 
-def cost_table(board: Board) -> str:
+def identification_table(results: Results) -> str:
+    """p of the permutation tests: could chance have told the organisms apart as well?"""
+    exam = suite_of(results.board.record)
+    cards = exam.cards if exam else [o.card for o in results.board.organisms if o.card]
+    found = {entry.key: identified(results.samples[entry.key], cards) for entry in _scored(results.board)}
+    tests = list(dict.fromkeys(name for tests in found.values() for name in tests))
+    return _table(("method", *(_code(name) for name in tests)), (
+        (_name(entry), *(f"{found[entry.key][name].p:.4f}" if name in found[entry.key] else "–" for name in tests))
+        for entry in _scored(results.board)))
+
+
+def seeds_table(results: Results) -> str:
+    """Standard deviations of recovery: between domains, and between trainings of one organism."""
+    found = [(entry, variance_components(results.samples[entry.key])) for entry in _scored(results.board)]
+    return _table(("method", "between domains", "between trainings", "domains with three trainings"), (
+        (_name(entry), *(number(max(0.0, variance) ** 0.5) for variance in (parts.units, parts.train_seeds)),
+         str(parts.n_units)) for entry, parts in found if parts is not None))
+
+
+def cost_table(results: Results) -> str:
     """What reading one organism takes, mean over organisms, cheapest first."""
+    board = results.board
     return _table(("method", "recovery", "seconds", "forward tokens", "generated tokens", "FLOPs", "peak MiB"), (
         (_name(entry), number(entry.mean), f"{entry.seconds:.2f}", *(_count(entry.cost.get(key)) for key in (
             "forward_tokens", "generated_tokens", "flops")), number(entry.cost.get("peak_bytes", 0) / 2**20, 0))
         for entry in sorted(_scored(board), key=lambda entry: entry.seconds)))
 
 
-TABLES: dict[str, Callable[[Board], str]] = {
+TABLES: dict[str, Callable[[Results], str]] = {
     "board": board_table, "ladder": ladder_table, "families": families_table, "twins": twins_table,
-    "control": control_table, "nulls": nulls_table, "pairs": pairs_table, "cost": cost_table}
+    "identification": identification_table, "control": control_table, "nulls": nulls_table, "pairs": pairs_table,
+    "seeds": seeds_table, "cost": cost_table}
+
+
+def _over_domains(samples: Sequence[Sample], value: Callable[[SampleRow], float]) -> float | None:
+    """Mean over domains of a value of each counted claim, in the board's order of averages."""
+    means = mean_over([(seed, row) for seed, row in samples if row.counted], lambda row: float(value(row)),
+                      lambda row: row.unit)
+    return _mean(means.values())
 
 
 def _scored(board: Board) -> list[Entry]:
