@@ -158,7 +158,7 @@ class OrganismSpec(_Frozen):
     variants: dict[str, Published] = {}
     """Other published weights of the same objective on the same base, by name (`mix1-0p5`, `full`, `CAFT`)."""
     unit: str = ""
-    """Objective and twin form one statistical unit: the objective's id."""
+    """What an objective and its twin share: the objective's id. Statistics are over domains (`benchmark.suite`)."""
     twin: Twin | None = None
 
     @field_validator("lexicon", mode="before")
