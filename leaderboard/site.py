@@ -20,12 +20,16 @@ from pathlib import Path
 from ..organisms.errors import RecordError
 from .archive import samples_path
 from .board import Board, Organism, boards
-from .data import board_data, claims_on, heading, organism_key, readings_of, script, truths_of, word_kinds
+from .data import board_data, claims_on, compared, heading, organism_key, readings_of, script, truths_of, word_kinds
 from .entries import Entry
 from .intake import load
+from .judges import orders
 from .levels import names_of
 from .pages import TEMPLATE, environment, page_name, slice_name
 from .record import Record
+from .stats import identified
+from .transcripts import write_transcripts
+from .variance import variance_components
 
 ASSETS = ("style.css", "tables.css", "dom.js", "ranking.js", "plots.js", "readings.js")
 FIGURES = (".png", ".svg")
@@ -42,13 +46,14 @@ class Site:
 
 
 def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = None,
-          figures: Path | None = None) -> Site:
+          figures: Path | None = None, logs: Mapping[str, Path] | None = None) -> Site:
     """Builds the folder anew from all whole records.
 
     Args:
         levels: Record id -> how far it was verified (self, regraded, rerun, sealed); None = as `levels.json` beside
             the records says.
         figures: A folder of PNG and SVG files, shown under their names (the ablations' dose-response plots).
+        logs: sha256 -> log, as far as they are at hand: transcripts of their samples are shown.
 
     Raises:
         RecordError: there is no whole record.
@@ -63,7 +68,7 @@ def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = N
         "suites": [(board, names[board.record.suite.digest]) for board in found],
         "left_out": [(path.name, reason) for path, reason in left_out],
         "figures": _copy_figures(figures, out_dir / "figures") if figures else [],
-        "viewer": (out_dir / "logs" / "index.html").is_file()}
+        "logs": logs or {}, "viewer": (out_dir / "logs" / "index.html").is_file()}
     written: set[Path] = set()
     for board in found:
         written |= _write_board(board, names[board.record.suite.digest], out_dir, shared)
@@ -82,7 +87,7 @@ def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Pa
     """The page of a suite, those of its rows and organisms, and their data; returns the files in folders of ours."""
     env, kinds = environment(), {o.row.organism: word_kinds(o.card) for o in (*board.organisms, *board.nulls)}
     key = organism_key(board, "")
-    common = shared | {"board": board, "suite": board.record.suite, "page": name, "data": key,
+    common = shared | {"orders": orders(board.trusted), "board": board, "suite": board.record.suite, "page": name, "data": key,
                        "heat": [heading(board, o) for o in (*board.organisms, *board.nulls)],
                        "slices": [(part, slice_name(part, board)) for part in board.slices]}
     _put(out_dir / name, env.get_template("index.html").render(**common, root=""))
@@ -93,9 +98,14 @@ def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Pa
         _put(path, text)
     template = env.get_template("method.html")
     written = set(texts)
+    tested = {entry.key for entry in compared(board)}
     for entry in board.entries:
-        written |= _write_entry(entry, template.render(**common, root="../", entry=entry), out_dir,
-                                script("readings", readings_of(entry, board, kinds)))
+        told = _write_transcripts(entry, board, out_dir / "data", shared["logs"])
+        page = template.render(**common, root="../", entry=entry, transcripts=told.name if told else "",
+                               chance=identified(entry.samples, board.cards) if entry.key in tested else {},
+                               noise=variance_components(entry.samples))
+        written |= _write_entry(entry, page, out_dir, script("readings", readings_of(entry, board, kinds)))
+        written |= {told} if told else set()
     template = env.get_template("organism.html")
     for organism in (*board.organisms, *board.nulls):
         page = template.render(**common, root="../", organism=organism, key=organism_key(board, organism.row.organism))
@@ -109,6 +119,14 @@ def _write_entry(entry: Entry, page: str, out_dir: Path, data: str) -> set[Path]
     for path, text in zip(paths, (page, data), strict=True):
         _put(path, text)
     return set(paths)
+
+
+def _write_transcripts(entry: Entry, board: Board, folder: Path, logs: Mapping[str, Path]) -> Path | None:
+    """The transcripts of the samples whose claims the page of a row shows; None without their log."""
+    record = entry.record
+    path = folder / f"{record.record_id[:12]}-transcripts.js"
+    rows = {organism_key(board, name): reading.row for name, reading in entry.readings.items()}
+    return path if write_transcripts(record, rows, logs.get(record.log.sha256), path, _put) else None
 
 
 def _write_organism(organism: Organism, board: Board, page: str, out_dir: Path, data: str) -> set[Path]:
