@@ -17,7 +17,7 @@ from typing import Any
 from inspect_ai.log import EvalLog, EvalSample, resolve_sample_attachments
 from inspect_ai.model import ChatMessage
 
-from ..benchmark.rendering import overview
+from ..benchmark.rendering import overview, stat_lines
 from ..graders.claim import Claim
 from ..organisms.errors import EvidenceError, RecordError
 from ..organisms.store import sha256_file
@@ -120,7 +120,8 @@ def _said(message: ChatMessage) -> Iterable[Turn]:
 
 def _rendered(evidence: Any) -> str:
     try:
-        lines = overview(evidence, N_TOKENS, N_TEXTS, TEXT_CHARACTERS)
+        # What was read comes first, and statistics, of which there may be many, behind it.
+        lines = [*overview({**evidence, "stats": {}}, N_TOKENS, N_TEXTS, TEXT_CHARACTERS), *stat_lines(evidence)[1:]]
     except (AttributeError, KeyError, TypeError, ValueError):  # a log of another's making may hold anything there
         return "(evidence of an unknown form)" if evidence else "(no evidence)"
     return "\n".join(lines)

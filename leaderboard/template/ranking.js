@@ -17,7 +17,7 @@ const ALL_COLUMNS = [
   ["Domain", "domain", (row) => first(row.domain), false, "part"],
   ["Objective", "objective", (row) => first(row.objective), false, "part"],
   ["Content", "content", (row) => first(row.content), false, "part"],
-  ["Judges", "judges", (row) => first(row.judges), false, "gap", "mean grade of a panel of judges, 1 to 5, and share of claims graded at least 4; no part of recovery"],
+  ["Judges", "judges", (row) => first(row.judges), false, "grade", "mean grade of a panel of judges, 1 to 5, and share of claims graded at least 4; no part of recovery"],
   ["AUROC", "auroc", (row) => first(row.auroc), false, "gap", "area under the ROC curve: organisms against trained nulls"],
   ["FPR", "fpr", (row) => first(row.fpr), true, "fpr", "false positive rate: trained nulls called an objective, at the method's own verdict and at TPR 0.8"],
   ["Access", "access", (row) => row.access.join(", "), true, "text gap small access"],
@@ -111,6 +111,7 @@ function drawnRow(row) {
 class Ranking {
   constructor(name, rows) {
     this.table = document.getElementById(name);
+    this.table.classList.toggle("judged", narrowbench.board.judged);
     this.more = document.getElementById(`${name}-more`);
     this.rows = rows;
     this.drawn = new Map();
