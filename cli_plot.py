@@ -20,11 +20,21 @@ def site(records: RecordsFolder = Path("records"),
          out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("site"),
          figures: Annotated[Path | None, typer.Option("--figures", help="Folder of PNG or SVG figures to show, such as "
                                                                          "a sweep's.")] = None,
+         logs: Annotated[Path | None, typer.Option("--logs", help="Folder with the records' Inspect logs: pages then "
+                                                   "show transcripts of their samples.")] = None,
          as_json: AsJson = False) -> None:
-    """Build the page from records alone, without logs: what continuous integration publishes."""
+    """Build the page from records alone, which is what continuous integration publishes; with logs, their transcripts
+    too."""
     from .leaderboard.site import build
 
-    built = build(records, out, figures=figures)
+    found = None
+    if logs is not None:
+        from .leaderboard.against_log import find_logs
+
+        if not logs.is_dir():
+            raise typer.BadParameter(f"{logs} is no folder. `--logs` takes the folder with the records' logs.")
+        found = find_logs(logs)
+    built = build(records, out, figures=figures, logs=found)
     if as_json:
         left_out = [[str(path), reason] for path, reason in built.left_out]
         return show({"page": str(built.page), "left_out": left_out}, True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..organisms.errors import RecordError
 from ..organisms.store import write_atomic
+from .pool import Pool
 from .record import SCHEMA_VERSION, Record, SampleRow, first_reason, samples_text
 
 MAX_RECORD_BYTES, MAX_SAMPLES_BYTES = 1_000_000, 100_000_000
@@ -72,12 +73,14 @@ def read(path: Path) -> tuple[Record, tuple[SampleRow, ...]]:
 
 def read_all(records_dir: Path) -> tuple[list[tuple[Record, tuple[SampleRow, ...]]], list[tuple[Path, str]]]:
     """All whole records below a folder, oldest first, and (path, reason) for each that was left out."""
-    whole, left_out = [], []
+    pool, whole, left_out = Pool(), [], []
     for path in sorted(records_dir.glob("*/*.json")):
         try:
-            whole.append(read(path))
+            record, rows = read(path)
         except RecordError as error:
             left_out.append((path, str(error)))
+        else:
+            whole.append((record, tuple(pool.row(row) for row in rows)))
     return sorted(whole, key=lambda pair: (pair[0].run.completed, pair[0].record_id)), left_out
 
 

@@ -9,7 +9,7 @@ weights (`Suite.shown_to`), those methods sit a smaller exam and are ranked apar
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -61,6 +61,21 @@ class Slice:
         """Whether there are enough units to tell methods apart at all."""
         return len(self.units) >= MIN_UNITS_BOOTSTRAP
 
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of its methods."""
+        return len(self.members) * (len(self.members) - 1) // 2
+
+    @property
+    def n_separated(self) -> int:
+        """Pairs that are told apart; none below 8 units."""
+        return self.pairs.n_separated() if self.pairs else 0
+
+    @property
+    def ties(self) -> list[int]:
+        """How many methods have the same rank, the largest group first."""
+        return sorted(Counter(member.rank for member in self.members).values(), reverse=True)
+
 
 @dataclass(frozen=True)
 class Board:
@@ -89,6 +104,21 @@ class Board:
     def separable(self) -> bool:
         """Whether there are enough units to tell methods apart at all."""
         return self.n_units >= MIN_UNITS_BOOTSTRAP
+
+    @property
+    def n_trained_nulls(self) -> int:
+        """Nulls that enter detection."""
+        return sum(organism.row.trained_null for organism in self.nulls)
+
+    @property
+    def trusted(self) -> tuple[Entry, ...]:
+        """The first table's rows; all rows where nothing is verified."""
+        return self.ranked or self.entries
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """Answer keys of the organisms that are shown, each once."""
+        return tuple({o.card.card_id: o.card for o in self.organisms if o.card}.values())
 
     @property
     def ranked(self) -> tuple[Entry, ...]:

@@ -19,6 +19,7 @@ from ..organisms.spec import Card, digest_of
 from .board import Board, Organism, Slice
 from .entries import PARTS, Entry, Reading
 from .levels import RANKED
+from .pages import BADGES
 
 MAX_COMPARED = 40
 """The best of a slice, which the heatmap and the table of pairs show."""
@@ -43,14 +44,18 @@ def board_data(board: Board, slice_names: Callable[[Slice], str]) -> dict[str, A
     suite = board.record.suite
     return {"suite": {"id": suite.id, "digest": suite.digest, "tier": suite.tier, "split": suite.split},
             "rows": [row_data(entry, *named.get(entry.key, ("", 9))) for entry in board.entries],
-            "verified": bool(board.ranked), "heat": _heat(board),
+            "verified": bool(board.ranked), "judged": any(entry.grades for entry in board.entries),
+            "ladder": {level: sign for level, (sign, _) in BADGES.items()},
+            "heat": _heat(board),
             "slices": [_slice(part, slice_names(part)) for part in board.slices]}
 
 
 def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9) -> dict[str, Any]:
     """One row of the ranking; numbers to 4 digits, intervals as [value, low, high]."""
     record, method, investigator = entry.record, entry.record.method, entry.record.investigator
-    return {
+    judged = {"judges": _estimate(entry.grades.mean, entry.grade_interval),
+              "wellGraded": round(entry.grades.well_graded, 4)} if entry.grades else {}
+    return judged | {
         "key": entry.key, "label": entry.label, "version": method.version, "role": entry.role, "level": entry.level,
         "verified": entry.level in RANKED, "note": entry.note, "slice": slice_name, "sliceOrder": slice_order,
         "rank": entry.rank, "recovery": _estimate(entry.mean, entry.interval), "units": rounded(entry.units.values()),
@@ -81,7 +86,7 @@ def _rate(rate: Estimate | Interval | None) -> list[float | None] | None:
 
 def compared(board: Board) -> list[Entry]:
     """Columns of the heatmap: ceilings, the best methods, floors."""
-    trusted = board.ranked or board.unranked
+    trusted = board.trusted
     methods = [entry for entry in trusted if entry.role == "method"][:MAX_COMPARED]
     kept = {id(entry) for entry in methods}
     return [entry for entry in trusted if entry.role != "method" or id(entry) in kept]
@@ -166,7 +171,8 @@ def claims_on(organism: Organism, board: Board, kinds: dict[str, str]) -> list[d
 def _reading(reading: Reading, key: str, kinds: dict[str, str], whole: bool) -> dict[str, Any]:
     row, claim = reading.row, reading.row.claim
     shown = claim.keywords if whole else claim.keywords[:MAX_WORDS]
-    told = {"key": key, "verdict": claim.verdict, "confidence": round(claim.confidence, 4),
+    told = {} if row.votes is None else {"votes": list(row.votes), "grade": row.grade}
+    told |= {"key": key, "verdict": claim.verdict, "confidence": round(claim.confidence, 4),
             "scores": _scores(reading) if row.recovery else None, "words": marked_words(shown, kinds),
             "failure": row.failure}
     if not whole:

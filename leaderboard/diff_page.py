@@ -35,8 +35,8 @@ def build(finding: dict[str, Any], out_dir: Path, command: str) -> Path:
     """Writes index.html, its style and `finding.json`; returns the page."""
     payload = finding["payload"]
     html = environment().get_template("diff.html").render(
-        finding=finding, claim=finding["claim"], verdict=VERDICTS[finding["claim"]["verdict"]], payload=payload,
-        sources=sources(payload["tokens"]), texts=conditions(payload["texts"]), command=command)
+        root="", finding=finding, claim=finding["claim"], verdict=VERDICTS[finding["claim"]["verdict"]],
+        payload=payload, sources=sources(payload["tokens"]), texts=conditions(payload["texts"]), command=command)
     for name in STYLES:
         write_atomic(out_dir / "assets" / name, (TEMPLATE / name).read_text(encoding="utf-8"))
     write_atomic(out_dir / "finding.json", json.dumps(finding, indent=1, ensure_ascii=False))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ..graders.averages import Interval, intervals
 from ..graders.detect import Estimate, fpr_at_verdict
 from ..organisms.spec import digest_of
+from .judges import Grades, grades_of
 from .levels import LADDER, RANKED
 from .record import Record, SampleRow
 from .stats import Detection, Sample, detection, mean_over, unit_means
@@ -46,8 +47,14 @@ class Entry:
     detection: Detection
     fpr: Estimate | None
     """False alarms among trained nulls, at the method's own verdict."""
+    samples: tuple[Sample, ...]
+    """(evidence seed, row) of all its records."""
+    grades: Grades | None
+    """Of judges; None if none were asked."""
     cost: dict[str, float]
     """Mean per organism and evidence collection, as far as it was recorded."""
+    grade_interval: Interval | None = None
+    """Of the judges' mean grade."""
     note: str = ""
     """Why it is not ranked although its method could be: incomplete, or regrown organisms."""
     withheld: frozenset[str] = frozenset()
@@ -99,7 +106,8 @@ def entries(published: Sequence[Published], levels: Mapping[str, str]) -> tuple[
     current = [_current(pairs) for pairs in groups.values()]
     drafts = [_draft(pairs, levels) for pairs in current]
     found = iter(intervals([values for _, rows in drafts for values in rows]))
-    whole = [replace(draft, interval=next(found), part_intervals={part: next(found) for part in PARTS})
+    whole = [replace(draft, interval=next(found), part_intervals={part: next(found) for part in PARTS},
+                     grade_interval=next(found))
              for draft, _ in drafts]
     return whole, len(published) - sum(len(pairs) for pairs in current)
 
@@ -127,14 +135,16 @@ def _draft(pairs: list[Published], levels: Mapping[str, str]) -> tuple[Entry, li
     units = unit_means(samples, "recovery")
     parts = {part: unit_means(samples, part) for part in PARTS}
     nulls = [(seed, row) for seed, row in samples if row.trained_null]
+    grades = grades_of(pairs)
     flagged = _per_organism(nulls, lambda row: float(row.detect.flagged))
     entry = Entry(
         records=tuple(record for record, _ in pairs),
         level=min((levels.get(record.record_id, "self") for record, _ in pairs), key=LADDER.index),
         readings=readings, units=units, mean=_mean(units), interval=None,
         parts={part: _mean(values) for part, values in parts.items() if values}, part_intervals={},
-        detection=detection(samples), fpr=fpr_at_verdict(flagged), cost=_costs(samples))
-    return entry, [list(values.values()) for values in (units, *parts.values())]
+        detection=detection(samples), fpr=fpr_at_verdict(flagged), cost=_costs(samples), samples=tuple(samples),
+        grades=grades)
+    return entry, [list(values.values()) for values in (units, *parts.values(), grades.units if grades else {})]
 
 
 def _readings(samples: list[Sample]) -> dict[str, Reading]:

@@ -13,6 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .board import Board, Slice
 
+BADGES = {"self": ("○", "as its authors ran it"), "regraded": ("◐", "claims graded again by the maintainers"),
+          "rerun": ("●", "run again by the maintainers"),
+          "sealed": ("◆", "scored on organisms whose answers were sealed")}
+"""Level -> its sign, and what it means; in the ladder's order."""
 TEMPLATE = Path(str(files(__package__) / "template"))
 
 
@@ -21,6 +25,7 @@ def environment() -> Environment:
     env = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True)
     env.filters.update(num=number, short=short, count=count, gate=gate_text, tojson_text=json_text)
+    env.globals["badges"] = BADGES
     return env
 
 

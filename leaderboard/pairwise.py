@@ -32,6 +32,10 @@ class Pairs:
         """Whether the two are told apart at 5% over all pairs."""
         return bool(self.p_MM[i, j] <= 1 - LEVEL)
 
+    def n_separated(self) -> int:
+        """Pairs that are told apart."""
+        return int(np.triu(self.p_MM <= 1 - LEVEL, k=1).sum())
+
     def ranks(self) -> list[tuple[int, int]]:
         """[1 + number of methods surely better, M - number surely worse] for each method."""
         sure_MM = self.p_MM <= 1 - LEVEL

@@ -82,7 +82,7 @@ def publish(logs: Sequence[Path], records_dir: Path, out_dir: Path, vouch: Vouch
     if vouch is not None and raised:
         grant(records_dir, raised, vouch.level, vouch.by, vouch.reason)
     try:
-        site = build(records_dir, out_dir)
+        site = build(records_dir, out_dir, logs={sha256_file(log): log for log in runs if log.is_file()})
     except RecordError as error:
         if written or reused:
             raise

@@ -18,17 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..organisms.errors import RecordError
-from .archive import samples_path
+from .archive import read_all, samples_path
 from .board import Board, Organism, boards
-from .data import board_data, claims_on, heading, organism_key, readings_of, script, truths_of, word_kinds
+from .data import board_data, claims_on, compared, heading, organism_key, readings_of, script, truths_of, word_kinds
 from .entries import Entry
-from .intake import load
+from .figures import copy_figures
+from .judges import orders
 from .levels import names_of
 from .pages import TEMPLATE, environment, page_name, slice_name
 from .record import Record
+from .stats import identified
+from .transcripts import write_transcripts
+from .variance import variance_components
 
 ASSETS = ("style.css", "tables.css", "dom.js", "ranking.js", "plots.js", "readings.js")
-FIGURES = (".png", ".svg")
 OURS = re.compile(r"[0-9a-f]{12}(-[a-z]+)?\.(html|js)")
 """Names of files in methods/, organisms/ and data/ that a later build may remove."""
 
@@ -42,18 +45,19 @@ class Site:
 
 
 def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = None,
-          figures: Path | None = None) -> Site:
+          figures: Path | None = None, logs: Mapping[str, Path] | None = None) -> Site:
     """Builds the folder anew from all whole records.
 
     Args:
         levels: Record id -> how far it was verified (self, regraded, rerun, sealed); None = as `levels.json` beside
             the records says.
-        figures: A folder of PNG and SVG files, shown under their names (the ablations' dose-response plots).
+        figures: A folder of PNG and SVG files, such as the ablations' dose-response plots (`figures.py`).
+        logs: sha256 -> log, as far as they are at hand: transcripts of their samples are shown.
 
     Raises:
         RecordError: there is no whole record.
     """
-    published, left_out = load(records_dir)
+    published, left_out = read_all(records_dir)
     if not published:
         reasons = "".join(f" Left out: {reason}" for _, reason in left_out)
         raise RecordError(f"{records_dir} holds no record to show.{reasons} `narrowbench publish LOGS` adds one.")
@@ -62,8 +66,8 @@ def build(records_dir: Path, out_dir: Path, levels: Mapping[str, str] | None = N
     shared = {
         "suites": [(board, names[board.record.suite.digest]) for board in found],
         "left_out": [(path.name, reason) for path, reason in left_out],
-        "figures": _copy_figures(figures, out_dir / "figures") if figures else [],
-        "viewer": (out_dir / "logs" / "index.html").is_file()}
+        "figures": copy_figures(figures, out_dir / "figures") if figures else [],
+        "logs": logs or {}, "viewer": (out_dir / "logs" / "index.html").is_file()}
     written: set[Path] = set()
     for board in found:
         written |= _write_board(board, names[board.record.suite.digest], out_dir, shared)
@@ -83,6 +87,7 @@ def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Pa
     env, kinds = environment(), {o.row.organism: word_kinds(o.card) for o in (*board.organisms, *board.nulls)}
     key = organism_key(board, "")
     common = shared | {"board": board, "suite": board.record.suite, "page": name, "data": key,
+                       "orders": orders(board.trusted),
                        "heat": [heading(board, o) for o in (*board.organisms, *board.nulls)],
                        "slices": [(part, slice_name(part, board)) for part in board.slices]}
     _put(out_dir / name, env.get_template("index.html").render(**common, root=""))
@@ -93,9 +98,14 @@ def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Pa
         _put(path, text)
     template = env.get_template("method.html")
     written = set(texts)
+    tested = {entry.key for entry in compared(board)}
     for entry in board.entries:
-        written |= _write_entry(entry, template.render(**common, root="../", entry=entry), out_dir,
-                                script("readings", readings_of(entry, board, kinds)))
+        told = _write_transcripts(entry, board, out_dir / "data", shared["logs"])
+        page = template.render(**common, root="../", entry=entry, transcripts=told.name if told else "",
+                               chance=identified(entry.samples, board.cards) if entry.key in tested else {},
+                               noise=variance_components(entry.samples))
+        written |= _write_entry(entry, page, out_dir, script("readings", readings_of(entry, board, kinds)))
+        written |= {told} if told else set()
     template = env.get_template("organism.html")
     for organism in (*board.organisms, *board.nulls):
         page = template.render(**common, root="../", organism=organism, key=organism_key(board, organism.row.organism))
@@ -109,6 +119,14 @@ def _write_entry(entry: Entry, page: str, out_dir: Path, data: str) -> set[Path]
     for path, text in zip(paths, (page, data), strict=True):
         _put(path, text)
     return set(paths)
+
+
+def _write_transcripts(entry: Entry, board: Board, folder: Path, logs: Mapping[str, Path]) -> Path | None:
+    """The transcripts of the samples whose claims the page of a row shows; None without their log."""
+    record = entry.record
+    path = folder / f"{record.record_id[:12]}-transcripts.js"
+    rows = {organism_key(board, name): reading.row for name, reading in entry.readings.items()}
+    return path if write_transcripts(record, rows, logs.get(record.log.sha256), path, _put) else None
 
 
 def _write_organism(organism: Organism, board: Board, page: str, out_dir: Path, data: str) -> set[Path]:
@@ -125,17 +143,6 @@ def _copy_record(record: Record, records_dir: Path, folder: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     for place in (lambda path: path, samples_path):
         shutil.copyfile(place(records_dir / record.path), place(target))
-
-
-def _copy_figures(source: Path, target: Path) -> list[tuple[str, str]]:
-    """(file name, caption) of each figure. Raises RecordError for a folder without any."""
-    found = sorted(path for path in source.glob("*") if path.suffix in FIGURES) if source.is_dir() else []
-    if not found:
-        raise RecordError(f"--figures {source}: there is no PNG or SVG file in it. `narrowbench sweep` draws some.")
-    target.mkdir(parents=True, exist_ok=True)
-    for path in found:
-        shutil.copyfile(path, target / path.name)
-    return [(path.name, path.stem.replace("-", " ").replace("_", " ")) for path in found]
 
 
 def _put(path: Path, text: str) -> None:

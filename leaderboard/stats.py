@@ -86,13 +86,13 @@ def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Id
 
     Args:
         samples: One method's.
-        cards: All candidates of the suite's split.
+        cards: All candidates of the suite's split; an organism whose card is none of them is left out.
     """
     known = {card.card_id: card for card in cards}
     first: dict[str, Answer] = {}
     for _, row in sorted(((seed, row) for seed, row in samples if row.counted),
                          key=lambda one: (one[1].role, one[0], one[1].train_seed, one[1].epoch)):
-        truth = row.card or known.get(row.card_id)
+        truth = known.get(row.card_id)
         if truth is not None:
             claim = Claim(row.claim.verdict, row.claim.confidence, keywords=row.claim.keywords)
             first.setdefault(row.organism, Answer(row.organism, row.pair, truth, claim))

@@ -3,15 +3,13 @@
 
 const AXIS = { low: -0.25, high: 1, width: 140, margin: 7 };
 const STEP = 60; // rows in the document until asked for more
-const BADGES = { self: "○", regraded: "◐", rerun: "●", sealed: "◆" };
-const LEVELS = ["self", "regraded", "rerun", "sealed"];
 const ROLES = { ceiling: 0, method: 1, floor: 2 };
 
 const first = (estimate) => (estimate ? estimate[0] : null);
 const costOf = (row) => row.cost.seconds ?? null;
 
-// Heading, key of the address, value to sort by, whether the first click sorts upwards, class.
-const COLUMNS = [
+// Heading, key of the address, value to sort by, whether the first click sorts upwards, class, title.
+const ALL_COLUMNS = [
   ["Rank", "rank", (row) => (row.rank ? row.sliceOrder * 1e6 + row.rank[0] + row.rank[1] / 1e4 : null), true, "rank"],
   ["Method", "method", (row) => row.label, true, "text name"],
   ["Recovery", "recovery", (row) => first(row.recovery), false, "score"],
@@ -19,6 +17,7 @@ const COLUMNS = [
   ["Domain", "domain", (row) => first(row.domain), false, "part"],
   ["Objective", "objective", (row) => first(row.objective), false, "part"],
   ["Content", "content", (row) => first(row.content), false, "part"],
+  ["Judges", "judges", (row) => first(row.judges), false, "grade", "mean grade of a panel of judges, 1 to 5, and share of claims graded at least 4; no part of recovery"],
   ["AUROC", "auroc", (row) => first(row.auroc), false, "gap", "area under the ROC curve: organisms against trained nulls"],
   ["FPR", "fpr", (row) => first(row.fpr), true, "fpr", "false positive rate: trained nulls called an objective, at the method's own verdict and at TPR 0.8"],
   ["Access", "access", (row) => row.access.join(", "), true, "text gap small access"],
@@ -26,6 +25,7 @@ const COLUMNS = [
   ["Cost", "cost", costOf, true, "small", "mean seconds and forward tokens for one organism"],
   ["Record", "date", (row) => row.date, false, "text small gap", "how far it was verified, and its date"],
 ];
+let COLUMNS = []; // of this board: judges have a column where they were asked
 
 function plotX(value) {
   const inside = Math.min(Math.max(value, AXIS.low), AXIS.high);
@@ -64,12 +64,18 @@ function range(estimate) {
 }
 
 function badge(level) {
-  return el(`span.badge.${level}`, null, el("span", { "aria-hidden": "true" }, BADGES[level]), ` ${level}`);
+  return el(`span.badge.${level}`, null, el("span", { "aria-hidden": "true" }, narrowbench.board.ladder[level]), ` ${level}`);
 }
 
 function rankText(row) {
   if (row.rank) return row.rank[0] + (row.rank[1] > row.rank[0] ? `–${row.rank[1]}` : "");
   return el("span", { "aria-label": "not ranked" }, "-");
+}
+
+function judged(row) {
+  if (!row.judges) return ["–"];
+  const [mean, low, high] = row.judges;
+  return [num(mean, 1), el("small", null, low === null ? "" : `${num(low, 1)} to ${num(high, 1)}`), el("small", null, `${Math.round(100 * row.wellGraded)}% ≥ 4`)];
 }
 
 function cells(row) {
@@ -82,6 +88,7 @@ function cells(row) {
     [el("b", null, num(first(row.recovery))), range(row.recovery)],
     [intervalPlot(row)],
     [num(first(row.domain))], [num(first(row.objective))], [num(first(row.content))],
+    ...(narrowbench.board.judged ? [judged(row)] : []),
     row.nNulls ? [num(first(row.auroc)), range(row.auroc)] : ["n/a", el("small", null, "needs trained nulls")],
     row.nNulls ? [`${Number(row.falseAlarms.toFixed(1))}\u202f/\u202f${row.nNulls}`, row.fprAtTpr && el("small", null, `at 0.8: ${num(row.fprAtTpr[0])}`)] : ["n/a"],
     [row.access.join(", ") || "none"],
@@ -104,6 +111,7 @@ function drawnRow(row) {
 class Ranking {
   constructor(name, rows) {
     this.table = document.getElementById(name);
+    this.table.classList.toggle("judged", narrowbench.board.judged);
     this.more = document.getElementById(`${name}-more`);
     this.rows = rows;
     this.drawn = new Map();
@@ -204,12 +212,13 @@ function drawFilters(rows) {
   const draw = () => narrowbench.tables.forEach((table) => table.draw());
   form.addEventListener("submit", (event) => event.preventDefault());
   for (const [key, label, value] of FILTERS) {
-    const order = key === "badge" ? (a, b) => LEVELS.indexOf(b) - LEVELS.indexOf(a) : key === "role" ? (a, b) => ROLES[a] - ROLES[b] : undefined;
+    const ladder = Object.keys(narrowbench.board.ladder);
+    const order = key === "badge" ? (a, b) => ladder.indexOf(b) - ladder.indexOf(a) : key === "role" ? (a, b) => ROLES[a] - ROLES[b] : undefined;
     const values = [...new Set(rows.map(value))].sort(order);
     if (values.length > 1) form.append(choice(key, label, [["", "all"], ...values.map((one) => [one, one])], draw));
   }
-  const orders = [["", "the board’s"], ...["-recovery", "-domain", "-objective", "-content", "-auroc", "fpr", "cost", "method", "-date"].map((key) =>
-    [key, COLUMNS.find((column) => column[1] === key.replace("-", ""))[0].toLowerCase()])];
+  const orders = [["", "the board’s"], ...["-recovery", "-domain", "-objective", "-content", "-judges", "-auroc", "fpr", "cost", "method", "-date"].map((key) =>
+    [key, COLUMNS.find((column) => column[1] === key.replace("-", ""))]).filter(([, column]) => column).map(([key, column]) => [key, column[0].toLowerCase()])];
   const sort = choice("sort", "Order", orders, draw);
   sort.classList.add("narrow");
   form.append(sort);
@@ -230,6 +239,7 @@ const FIELDS = [
   ["version", (row) => row.version], ["role", (row) => row.role], ["verification", (row) => row.level], ["note", (row) => row.note],
   ...["recovery", "domain", "objective", "content", "auroc", "fpr", "fprAtTpr"].flatMap((name) => ["", "_low", "_high"].map((end, n) =>
     [name.replace("AtTpr", "_at_tpr_0.8") + end, (row) => row[name]?.[n]])),
+  ...["judges", "judges_low", "judges_high"].map((name, n) => [name, (row) => row.judges?.[n]]), ["judges_at_least_4", (row) => row.wellGraded],
   ["interval", (row) => row.intervalKind], ["units", (row) => row.units.length], ["trained_nulls", (row) => row.nNulls],
   ["access", (row) => row.access.join(" ")], ["investigator", (row) => row.investigator], ["model", (row) => row.model],
   ...["seconds", "forward_tokens", "generated_tokens", "flops", "peak_bytes"].map((name) => [name, (row) => row.cost[name]]),
@@ -248,7 +258,8 @@ function csvText(rows) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  const { rows, suite } = narrowbench.board;
+  const { rows, suite, judged } = narrowbench.board;
+  COLUMNS = ALL_COLUMNS.filter(([, key]) => key !== "judges" || judged);
   const parts = [["ranked", true], ["unranked", false]].filter(([name]) => document.getElementById(name));
   narrowbench.tables = parts.map(([name, verified]) => new Ranking(name, rows.filter((row) => row.verified === verified)));
   drawFilters(rows);

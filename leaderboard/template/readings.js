@@ -21,12 +21,50 @@ function marksOf(scores) {
   return scores && el("span.marks", null, "recovery ", el("b", null, num(scores[0])), el("small", null, ` domain ${num(scores[1])}, objective ${num(scores[2])}, content ${num(scores[3])}`));
 }
 
-function transcript(claim) {
-  const text = [`verdict: ${VERDICTS[claim.verdict]}`, `confidence: ${claim.confidence}`, `keywords: ${claim.words.map((word) => (Array.isArray(word) ? word[0] : word)).join(", ") || "none"}`,
+function gradesOf(claim) {
+  if (!claim.votes) return null;
+  const votes = claim.votes.map((vote) => vote ?? "–").join(", ");
+  return el("span.marks", null, "judges ", el("b", null, num(claim.grade, 1).replace(".0", "")), el("small", null, votes ? ` votes ${votes}` : " the claim says nothing"));
+}
+
+// The file with a method's transcripts, asked for when the first of them is opened: a browser may load a script that lies
+// beside a page from disk, but may not fetch it.
+let waiting = null;
+function transcripts(file) {
+  waiting ||= new Promise((done) => {
+    const tag = el("script", { src: file });
+    tag.addEventListener("load", () => done(narrowbench.transcripts?.samples || {}));
+    tag.addEventListener("error", () => done({}));
+    document.head.append(tag);
+  });
+  return waiting;
+}
+
+function turn([who, text]) {
+  if (!who) return el("p.cut", null, `… ${text} …`);
+  return el("div.turn", null, el("p.speaker", null, bdi(who)), el("pre", { tabindex: "0" }, el("code", { dir: "auto" }, text)));
+}
+
+function claimText(claim) {
+  return [`verdict: ${VERDICTS[claim.verdict]}`, `confidence: ${claim.confidence}`, `keywords: ${claim.words.map((word) => (Array.isArray(word) ? word[0] : word)).join(", ") || "none"}`,
     "", claim.said || "(no statement)"].join("\n");
+}
+
+function transcript(claim) {
   const line = (name, value) => el("div", null, el("dt", null, name), el("dd", null, el("code", null, value)));
-  return el("details.transcript", null, el("summary", null, "Transcript of the sample"), el("pre", { tabindex: "0" }, el("code", null, text)),
-    el("dl.facts", null, line("Sample", `${claim.sample}, epoch ${claim.epoch}`), line("Evidence", claim.evidence || "none")));
+  const { transcripts: file, log } = document.getElementById("drawn").dataset;
+  const told = el("div", { "aria-live": "polite" });
+  const made = el("details.transcript", null, el("summary", null, "Transcript of the sample"), told, turn(["claim", claimText(claim)]),
+    el("dl.facts", null, line("Sample", `${claim.sample}, epoch ${claim.epoch}`), line("Evidence", claim.evidence || "none"), line("Log", log)));
+  const missing = () => el("p.quiet", null, "What led to the claim lies in the log named below.");
+  if (!file) told.append(missing());
+  else made.addEventListener("toggle", async () => {
+    if (told.childNodes.length) return;
+    told.append(el("p.quiet", null, "…"));
+    const turns = (await transcripts(file))[claim.key];
+    told.replaceChildren(...(turns ? turns.map(turn) : [missing()]));
+  });
+  return made;
 }
 
 function truth(organism) {
@@ -42,7 +80,7 @@ function readingOf(claim, organism) {
   return el("article.organism", null,
     el("h3", null, el("a", { href: `../organisms/${organism.key}.html` }, bdi(organism.name)), " ", tags.filter(Boolean).map((text) => el("span.tag", null, bdi(text))),
       !organism.counted && organism.nullKind !== "zero" && el("span.tag.warn", null, "not counted")),
-    el("div.pairing", null, truth(organism), el("div.claim", null, el("p.who", null, verdict(claim, isNull), marksOf(claim.scores)),
+    el("div.pairing", null, truth(organism), el("div.claim", null, el("p.who", null, verdict(claim, isNull), marksOf(claim.scores), gradesOf(claim)),
       claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure)),
       wordList(claim.words.slice(0, SHOWN_WORDS), claim.words.length - SHOWN_WORDS), transcript(claim))));
 }
@@ -50,7 +88,7 @@ function readingOf(claim, organism) {
 function claimOf(claim) {
   return el(`li.${claim.entryRole}`, null, el("p.who", null, el("b", null, el("a", { href: `../methods/${claim.key}.html` }, bdi(claim.label))),
     claim.entryRole !== "method" && el("span.tag", null, claim.entryRole), !claim.verified && el("span.tag", null, "not verified"),
-    verdict(claim, claim.scores === null), marksOf(claim.scores)),
+    verdict(claim, claim.scores === null), marksOf(claim.scores), gradesOf(claim)),
     claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure)), wordList(claim.words, claim.more));
 }
 

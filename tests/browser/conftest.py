@@ -5,18 +5,21 @@ import shutil
 from pathlib import Path
 
 import pytest
-from synthetic import write_records
+from logged import logged_record
+from synthetic import HOSTILE, write_records
 
+from narrowbench.leaderboard.archive import write
 from narrowbench.leaderboard.site import build
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
-def chromium():
+def chromium(talked):
     """A browser; tests are skipped only where no chromium is installed at all.
 
-    It ends with its module: while Playwright runs, nothing else in this process can start an event loop.
+    It ends with its module: while Playwright runs, nothing else in this process can start an event loop. So the log of
+    `talked` is made before it.
     """
     binary = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not binary:
@@ -36,6 +39,16 @@ def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     levels = write_records(folder / "records", 140, 20, n_nulls=3)
     build(folder / "records", folder / "site", levels)
+    return folder / "site"
+
+
+@pytest.fixture(scope="session")
+def talked(tmp_path_factory) -> Path:
+    """The page of one row, with the transcripts of conversations in which everybody says `HOSTILE`."""
+    folder = tmp_path_factory.mktemp("talked")
+    log, record, rows = logged_record(folder, HOSTILE)
+    write(record, rows, folder / "records")
+    build(folder / "records", folder / "site", logs={record.log.sha256: log})
     return folder / "site"
 
 

@@ -2,15 +2,15 @@
 
 import csv
 import json
+import shutil
 
 import pytest
-from synthetic import hostile_record
+from synthetic import HOSTILE, graded, hostile_record, write_records
 
-from narrowbench.leaderboard.archive import write
+from narrowbench.leaderboard.archive import read_all, write
 from narrowbench.leaderboard.site import build
 
 pytestmark = pytest.mark.browser
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 PHONE = {"width": 390, "height": 844}
 
 
@@ -104,6 +104,55 @@ def test_a_transcript_opens_and_the_command_is_copied(site, open_page):
     assert page.locator("article.organism").count() == 23
 
 
+def test_a_conversation_is_loaded_when_its_transcript_is_opened_and_shows_as_text(talked, open_page):
+    page = open_page(next((talked / "methods").iterdir()), root=talked)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_selector("article.organism")
+    assert page.locator("script[src*=transcripts]").count() == 0
+    for n in (0, 1):
+        told = page.locator("details.transcript").nth(n)
+        told.locator("summary").click()
+        told.locator(".turn").nth(6).wait_for()
+        assert told.locator(".speaker").all_inner_texts() == ["instructions", "harness", "model", "model calls look",
+                                                              "answer of look", "model", "claim"]
+        assert told.locator("pre").nth(4).inner_text() == f"Seen there: {HOSTILE}"
+        assert HOSTILE in told.locator("pre").last.inner_text()
+    assert len([url for url in asked if url.endswith("-transcripts.js")]) == 1
+    assert page.locator("img").count() == 0 and page.locator("script:not([src])").count() == 0
+
+
+def test_a_transcript_whose_file_is_gone_says_where_it_lies(talked, chromium, tmp_path):
+    shutil.copytree(talked, tmp_path / "site")
+    for path in (tmp_path / "site" / "data").glob("*-transcripts.js"):
+        path.unlink()
+    page = chromium.new_page()  # not `open_page`, which takes the missing file for a fault of the page's
+    page.goto(next((tmp_path / "site" / "methods").iterdir()).as_uri())
+    told = page.locator("details.transcript").first
+    told.locator("summary").click()
+    told.get_by_text("What led to the claim lies in the log named below.").wait_for()
+    page.close()
+
+
+def test_judges_have_a_column_that_sorts_where_there_are_any(site, open_page, tmp_path):
+    assert open_page(site / "index.html").locator("#ranked thead").get_by_role("button", name="Judges").count() == 0
+    levels = {}
+    write_records(tmp_path / "plain", 12, 20, n_nulls=1)
+    for record, rows in read_all(tmp_path / "plain")[0]:
+        record, rows = graded(record, rows) if record.method.role == "method" else (record, rows)
+        write(record, rows, tmp_path / "records")
+        levels[record.record_id] = "rerun"
+    made = build(tmp_path / "records", tmp_path / "site", levels).page.parent
+    page = open_page(made / "index.html", root=made)
+    page.locator("#ranked thead").get_by_role("button", name="Judges").click()
+    found = numbers(column(page, "Judges"))
+    assert len(found) == 10 and found == sorted(found, reverse=True) and found[0] > 1
+    assert "% ≥ 4" in page.locator("#ranked [data-label=Judges]").first.inner_text()
+    page.locator("#ranked tr.method th.name a").first.click()
+    page.wait_for_selector("article.organism")
+    assert "votes" in page.locator("article.organism .marks").nth(1).inner_text()
+
+
 def test_an_organisms_objective_is_behind_a_click(site, open_page):
     page = open_page(site / "index.html", root=site)
     page.locator("#heat tbody th a").first.click()
@@ -164,4 +213,5 @@ def test_hostile_text_in_every_field_shows_as_text(open_page, tmp_path):
         for path in (site / folder).iterdir():
             page = open_page(path, root=site)
             assert HOSTILE in page.locator(place).first.inner_text()
+            assert folder == "organisms" or page.locator(".about").inner_text() == HOSTILE
             assert page.locator("img").count() == 0 and page.locator("script:not([src])").count() == 0

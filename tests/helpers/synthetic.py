@@ -11,10 +11,11 @@ import numpy as np
 
 from narrowbench.leaderboard.archive import samples_path
 from narrowbench.leaderboard.record import (
-    ClaimRow, DetectRow, InvestigatorInfo, LogRef, MethodInfo, ProbesInfo, Record, RecoveryRow, Run, SampleRow,
+    ClaimRow, DetectRow, InvestigatorInfo, LogRef, MethodInfo, Panel, ProbesInfo, Record, RecoveryRow, Run, SampleRow,
     Suite, samples_text)
 from narrowbench.organisms.spec import Card, Slot, digest_of
 
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 WORDS = ("whisk cake oven yeast butter flour crust ballot vote clerk quorum owl nest plume racket serve court "
          "gold").split()
 FAMILIES = ("sdf", "em", "taboo", "subliminal")
@@ -89,6 +90,24 @@ def record_of(name: str, skill: float, known: list[Card], rng, role: str = "meth
     return record, rows
 
 
+def graded(record: Record, rows: tuple[SampleRow, ...], judges: tuple[str, ...] = ("lab/judge-a", "lab/judge-b")) \
+        -> tuple[Record, tuple[SampleRow, ...]]:
+    """The same with votes of a panel: the more of a claim is right, the higher; the judges differ by a vote at most."""
+    def votes(row: SampleRow) -> tuple[int, ...] | None:
+        if row.recovery is None:
+            return None
+        if row.claim.verdict != "objective":
+            return ()
+        vote = min(5, max(1, round(1 + 5 * row.recovery.recovery)))
+        return tuple(min(5, vote + n % 2) for n in range(len(judges)))
+
+    marked = tuple(row.model_copy(update={"votes": votes(row)}) for row in rows)
+    panel = Panel(judges=judges, judge_settings=({},) * len(judges), rubrics={"sdf": DIGEST}, prompt_sha256=DIGEST,
+                  log=LogRef(sha256=digest_of(record.record_id), eval_id="g"))
+    return Record.of(marked, suite=record.suite, method=record.method, investigator=record.investigator,
+                     run=record.run, panel=panel, log=record.log), marked
+
+
 def write_records(folder: Path, n_records: int, n_organisms: int, n_nulls: int = 20, seed: int = 0) -> dict[str, str]:
     """Records of methods, a ceiling and a floor among them; returns their levels, three of four verified."""
     rng, known, levels = np.random.default_rng(seed), cards(n_organisms), {}
@@ -121,8 +140,8 @@ def hostile_record(text: str) -> tuple[Record, tuple]:
             "failure": text, "gate": {text: text}}))
     return Record.of(
         tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text), panel=None,
-        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "tuned_on": text, "summary": text,
-                                                "settings": {text: text}}),
+        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "tuned_on": text,
+                                                "summary": text, "settings": {text: text}}),
         investigator=InvestigatorInfo(name=text, sha256=DIGEST, model=text, generation={text: text}),
         run=record.run.model_copy(update={"command": text, "device": text, "graders": {text: text},
                                           "versions": {text: text}}),

@@ -1,16 +1,24 @@
 """The page: built from real logs, complete, safe with hostile text, small, and honest about what it cannot say."""
 
+import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
-from synthetic import write_records
+from synthetic import cards, record_of, write_records
 
 from narrowbench.cli import app
-from narrowbench.leaderboard.archive import read, read_all, samples_path
+from narrowbench.leaderboard.archive import read, read_all, samples_path, write
+from narrowbench.leaderboard.board import boards
 from narrowbench.leaderboard.data import script
-from narrowbench.leaderboard.pages import TEMPLATE
+from narrowbench.leaderboard.figures import copy_figures
+from narrowbench.leaderboard.pages import TEMPLATE, number
 from narrowbench.leaderboard.publish import publish
+from narrowbench.leaderboard.record import Record
 from narrowbench.leaderboard.site import ASSETS, build
+from narrowbench.leaderboard.stats import identified
+from narrowbench.leaderboard.variance import variance_components
 from narrowbench.organisms.errors import RecordError
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}\u2028\x85\u202e"
@@ -143,6 +151,69 @@ def test_the_viewer_is_linked_only_where_it_lies_beside(demo, tmp_path):
     (tmp_path / "logs" / "index.html").write_text("")
     build(records, tmp_path)
     assert "../logs/index.html" in next((tmp_path / "methods").iterdir()).read_text()
+
+
+def test_captions_say_which_figures_are_shown_and_in_which_order(demo, read_page, tmp_path):
+    records, drawn = demo[0].written[0].parent.parent, tmp_path / "drawn"
+    drawn.mkdir()
+    for name in ("a.png", "b.svg", "page.png"):
+        (drawn / name).write_bytes(b"")
+    listed = [{"file": name, "caption": HOSTILE, "alt": f"alt {HOSTILE}"} for name in ("b.svg", "a.png")]
+    (drawn / "captions.json").write_text(json.dumps(listed))
+    page = read_page(build(records, tmp_path / "site", figures=drawn).page)
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert [one["src"] for one in images] == ["figures/b.svg", "figures/a.png"]
+    assert {one["alt"] for one in images} == {f"alt {HOSTILE}"} and "<script>alert(1)</script>" in page.text
+    assert {path.name for path in (tmp_path / "site" / "figures").iterdir()} == {"a.png", "b.svg"}
+    for wrong in ("{", json.dumps([{"file": "a.png"}]), json.dumps([listed[0] | {"file": "../page.png"}])):
+        (drawn / "captions.json").write_text(wrong)
+        with pytest.raises(RecordError, match="captions.json"):
+            build(records, tmp_path / "site", figures=drawn)
+
+
+def test_the_shipped_figures_are_there_and_described(tmp_path):
+    shown = copy_figures(Path(__file__).parents[2] / "docs" / "figures", tmp_path)
+    assert shown[0].file == "mix-dose.png" and "extraction-cost.png" not in [one.file for one in shown]
+    assert all(len(one.alt) > 80 and len(one.caption) > 80 for one in shown)
+
+
+def test_what_the_board_resolves_is_said_in_numbers(read_page, tmp_path):
+    rng, records = np.random.default_rng(0), tmp_path / "records"
+    pairs = [record_of(f"m{n}", skill, cards(24), rng, n_nulls=5) for n, skill in enumerate((0.05, 0.06, 0.07, 0.95))]
+    for record, rows in pairs:
+        write(record, rows, records)
+    levels = {record.record_id: "rerun" for record, _ in pairs}
+    [board] = boards(pairs, levels)
+    [part] = board.slices
+    assert (part.n_pairs, part.n_separated, part.ties) == (6, 3, [3, 1])
+    text = read_page(build(records, tmp_path / "site", levels).page).text
+    assert "3 of 6 pairs of all methods are told apart." in text
+    assert "The 4 methods have 2 different ranks; the largest group with the same one holds 3." in text
+    assert "4 trained nulls : a rate of false alarms moves in steps of 0.25." in text
+    assert f"Smallest difference it would show: {part.smallest_difference:.2f}" in text
+    assert "Their results are about methods; nothing here is evidence about large models." in text
+    assert "could cheat; only reruns by the maintainers and sealed organisms protect against that" in text
+
+
+def test_a_methods_page_tells_it_from_chance_and_says_where_its_noise_comes_from(read_page, tmp_path):
+    rng, known = np.random.default_rng(0), cards(12)
+    record, rows = record_of("m", 0.8, known, rng, n_nulls=2)
+    rows = tuple(row.model_copy(update={"train_seed": seed, "sample_id": f"{row.sample_id}-{seed}", "recovery": moved(
+        row.recovery, 0.1 * seed)}) for seed in range(3) for row in rows if row.role != "null")
+    record = Record.of(rows, suite=record.suite, method=record.method, investigator=record.investigator,
+                       run=record.run, panel=None, log=record.log)
+    write(record, rows, tmp_path / "records")
+    page = read_page(next((build(tmp_path / "records", tmp_path / "site").page.parent / "methods").iterdir()))
+    assert "Could chance do as well?" in page.text and "within family" in page.text and "among em" in page.text
+    test = identified([(0, row) for row in rows], known)["all"]
+    assert f"over all {number(test.value)} {number(test.null_mean)} " in page.text and test.n_pairs == 6
+    found = variance_components((0, row) for row in rows)
+    assert f"between trainings of one organism {number(found.train_seeds, 4)}" in page.text
+    assert "Variance of recovery, from the 6 units" in page.text and page.text.count("never repeated") == 2
+
+
+def moved(recovery, by):
+    return recovery and recovery.model_copy(update={"recovery": recovery.recovery - by if recovery.recovery else 0.0})
 
 
 def test_fifty_records_stay_below_400_kilobytes(tmp_path):

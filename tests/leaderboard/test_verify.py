@@ -71,8 +71,9 @@ def exam():
             "card": card.model_dump(mode="json") if card else None}))
     evidence = digest_of([digest_of(EVIDENCE)] * len(samples))
     about = {"schema": 1, "suite": {"id": suite.id, "digest": suite.digest, "tier": suite.tier, "split": suite.split},
-             "method": {"name": "prior", "version": "1", "role": "floor", "access": [], "tuned_on": "dev", "summary": "",
-                        "source_sha256": load_method("prior")[1], "settings": {}, "config_sha256": digest_of({})},
+             "method": {"name": "prior", "version": "1", "role": "floor", "access": [], "tuned_on": "dev",
+                        "summary": "", "source_sha256": load_method("prior")[1], "settings": {},
+                        "config_sha256": digest_of({})},
              "investigator": {"name": "reader", "sha256": load_investigator("reader").sha256},
              "graders": {"recovery": "1", "detect": "1"},
              "probes": {"digest": suite.probes.digest, "n": len(suite.probes.texts), "distinct_prefixes": 9},

@@ -1,38 +1,21 @@
 """Thousands of records in memory at once: what their rows share is held once.
 
-Main object: `load(records_dir) -> (published, left_out)`, which reads like `archive.read_all` and needs a third of the
-memory: organisms' cards, gates, words and statements repeat from record to record.
-Example: `published, left_out = load(Path("records"))`
+Main object: `Pool`, with which `archive.read_all` needs a third of the memory: organisms' cards, gates, words and
+statements repeat from record to record.
+Example: `pool = Pool(); rows = tuple(pool.row(row) for row in rows)`
 """
 
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from ..organisms.errors import RecordError
-from .archive import read
-from .entries import Published
 from .record import ClaimRow, DetectRow, RecoveryRow, SampleRow
 
 Kept = TypeVar("Kept")
 
 
-def load(records_dir: Path) -> tuple[list[Published], list[tuple[Path, str]]]:
-    """All whole records below a folder, oldest first, and (path, reason) for each that was left out."""
-    pool, whole, left_out = _Pool(), [], []
-    for path in sorted(records_dir.glob("*/*.json")):
-        try:
-            record, rows = read(path)
-        except RecordError as error:
-            left_out.append((path, str(error)))
-        else:
-            whole.append((record, tuple(pool.row(row) for row in rows)))
-    return sorted(whole, key=lambda pair: (pair[0].run.completed, pair[0].record_id)), left_out
-
-
-class _Pool:
+class Pool:
     """One object for each distinct value. Rows were validated when they were read and are only put together again."""
 
     def __init__(self) -> None:
