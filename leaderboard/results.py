@@ -1,6 +1,6 @@
 """Tables of a page of results, made from records: what `docs/results-nano.md` shows between its paragraphs.
 
-Main objects: `Results`, `TABLES` (name -> table), `filled(text, results)`, `fill(page, records_dir, suite)`.
+Main objects: `TABLES` (name -> table of a board), `filled(text, board)`, `fill(page, records_dir, suite)`.
 Example: `narrowbench results leaderboard/results --page docs/results-nano.md`
 
 A page marks the place of a table with two comments, `<!-- table: board -->` and `<!-- end -->`; what stands between
@@ -9,7 +9,7 @@ them is replaced, all else is left as it is. Names in records may be anybody's, 
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..graders.averages import nested_means
@@ -33,14 +33,6 @@ CONTROLLED = ("adl_logit_lens", "adl_lens_raw", "adl_patchscope", "patchscope_ba
 """Readouts of activations with control vectors, the one without, and the floors that read the same places."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """A board with the samples behind its rows: entry key -> (evidence seed, sample)."""
-
-    board: Board
-    samples: dict[str, list[Sample]]
-
-
 def fill(page: Path, records_dir: Path, suite: str = "", write: bool = True) -> bool:
     """Writes a page's tables anew. Returns whether they had changed.
 
@@ -55,37 +47,33 @@ def fill(page: Path, records_dir: Path, suite: str = "", write: bool = True) -> 
         raise NotFoundError(f"There is no page {page}. Write one with a line `<!-- table: board -->` and a line "
                             "`<!-- end -->`, and this command fills it.")
     text = page.read_text(encoding="utf-8")
-    new = filled(text, results_of(records_dir, suite))
+    new = filled(text, board_of(records_dir, suite))
     if new != text and write:
         write_atomic(page, new)
     return new != text
 
 
-def results_of(records_dir: Path, suite: str = "") -> Results:
-    """What the records of one suite say. Raises RecordError if there is none of it."""
-    published = read_all(records_dir)[0]
-    for board in boards(published, names_of(records_dir)):
+def board_of(records_dir: Path, suite: str = "") -> Board:
+    """The board of one suite. Raises RecordError if there is no record of it."""
+    for board in boards(read_all(records_dir)[0], names_of(records_dir)):
         if suite in ("", board.record.suite.id, board.record.suite.digest):
-            rows = {record.record_id: rows for record, rows in published}
-            return Results(board, {entry.key: [(record.run.evidence_seed, row) for record in entry.records
-                                               for row in rows[record.record_id]] for entry in board.entries})
+            return board
     raise RecordError(f"{records_dir} holds no record of {suite or 'any suite'}. `narrowbench publish LOGS --records "
                       f"{records_dir}` adds one.")
 
 
-def filled(text: str, results: Results) -> str:
+def filled(text: str, board: Board) -> str:
     """A page's text with every table that it marks written anew. Raises NotFoundError for a table that is unknown."""
     def table(found: re.Match) -> str:
         if found[2] not in TABLES:
             raise NotFoundError.of("table", found[2], TABLES, "narrowbench results --help")
-        return f"{found[1]}{TABLES[found[2]](results)}{found[4]}"
+        return f"{found[1]}{TABLES[found[2]](board)}{found[4]}"
 
     return PLACE.sub(table, text)
 
 
-def board_table(results: Results) -> str:
+def board_table(board: Board) -> str:
     """Every row: ceilings and floors, then each slice with its ranks."""
-    board = results.board
     kept = {member.key for part in board.slices for member in part.members}
     parts = [_rows_of("Ceilings and floors, never ranked" if board.slices else "All rows",
                       [entry for entry in board.entries if entry.key not in kept])]
@@ -104,7 +92,7 @@ def _rows_of(title: str, members: Sequence[Entry]) -> str:
           number(entry.fpr_at_tpr.value if entry.fpr_at_tpr else None), f"{entry.seconds:.1f}") for entry in members))
 
 
-def ladder_table(results: Results) -> str:
+def ladder_table(board: Board) -> str:
     """Of each method, the share of organisms (means over domains) at which it reached a rung."""
     def first(row: SampleRow, part: str) -> bool:
         return (getattr(row.recovery, part) or 0) > TOP
@@ -113,13 +101,12 @@ def ladder_table(results: Results) -> str:
              "domain first": lambda row: first(row, "domain"), "objective first": lambda row: first(row, "objective"),
              "every slot first": lambda row: first(row, "content")}
     return _table(("method", *rungs), (
-        (_name(entry), *(number(_over_domains(results.samples[entry.key], rung)) for rung in rungs.values()))
-        for entry in _scored(results.board)))
+        (_name(entry), *(number(_over_domains(entry.samples, rung)) for rung in rungs.values()))
+        for entry in _scored(board)))
 
 
-def families_table(results: Results) -> str:
+def families_table(board: Board) -> str:
     """Recovery in each family, with its three parts: means over the family's domains."""
-    board = results.board
     families = sorted({o.row.family for o in board.organisms})
     units = {family: {o.row.unit for o in board.organisms if o.row.family == family and o.row.counted}
              for family in families}
@@ -135,9 +122,8 @@ def families_table(results: Results) -> str:
                   ((_name(entry), *(cell(entry, family) for family in families)) for entry in _scored(board)))
 
 
-def twins_table(results: Results) -> str:
+def twins_table(board: Board) -> str:
     """Which methods tell an objective from its twin: both are read as themselves, in every training and repeat."""
-    board = results.board
     families = sorted({o.row.family for o in board.organisms})
 
     def apart(entry: Entry) -> dict[str, list[bool]]:
@@ -158,12 +144,11 @@ def twins_table(results: Results) -> str:
     return _table(("method", "objective given domain", "pairs told apart", *map(_code, families)), rows)
 
 
-def control_table(results: Results) -> str:
+def control_table(board: Board) -> str:
     """Readouts of activations beside the floors that read the same places.
 
     `words`: recovery if the verdict were always `objective`, so that what was read is told from what was believed.
     """
-    board = results.board
     by_name = {entry.record.method.name: entry for entry in reversed(board.entries)
                if not entry.record.method.settings}
     members, exam = [by_name[name] for name in CONTROLLED if name in by_name], suite_of(board.record)
@@ -175,14 +160,13 @@ def control_table(results: Results) -> str:
 
     return _table(("row", "recovery", "words", *PARTS, "AUROC", "nulls flagged"), (
         (_name(entry), _estimate(entry.mean, entry.interval),
-         number(_over_domains(results.samples[entry.key], marks)),
+         number(_over_domains(entry.samples, marks)),
          *(number(entry.parts.get(part)) for part in PARTS), _estimate(entry.detection.auroc, entry.detection),
          f"{entry.detection.false_alarms:.3g} of {entry.detection.n_nulls}") for entry in members))
 
 
-def nulls_table(results: Results) -> str:
+def nulls_table(board: Board) -> str:
     """Trained nulls that the verdict calls an objective, by what they were trained on; the zero adapter apart."""
-    board = results.board
     kinds = [kind for kind in ("broad", "text", "zero") if any(o.row.null_kind == kind for o in board.nulls)]
 
     def cell(entry: Entry, kind: str) -> str:
@@ -194,9 +178,8 @@ def nulls_table(results: Results) -> str:
          if entry.fpr else "–") for entry in _scored(board)))
 
 
-def pairs_table(results: Results) -> str:
+def pairs_table(board: Board) -> str:
     """Per slice: how many pairs are told apart, and which. All other pairs are not."""
-    board = results.board
     return "\n".join(_pairs_of(part, slice_name(part, board)) for part in board.slices if part.pairs)
 
 
@@ -215,35 +198,34 @@ def _pairs_of(part: Slice, name: str) -> str:
                  for i, entry in enumerate(part.members))))
 
 
-def identification_table(results: Results) -> str:
+def identification_table(board: Board) -> str:
     """p of the permutation tests: could chance have told the organisms apart as well?"""
-    exam = suite_of(results.board.record)
-    cards = exam.cards if exam else [o.card for o in results.board.organisms if o.card]
-    found = {entry.key: identified(results.samples[entry.key], cards) for entry in _scored(results.board)}
+    exam = suite_of(board.record)
+    cards = exam.cards if exam else [o.card for o in board.organisms if o.card]
+    found = {entry.key: identified(entry.samples, cards) for entry in _scored(board)}
     tests = list(dict.fromkeys(name for tests in found.values() for name in tests))
     return _table(("method", *(_code(name) for name in tests)), (
         (_name(entry), *(f"{found[entry.key][name].p:.4f}" if name in found[entry.key] else "–" for name in tests))
-        for entry in _scored(results.board)))
+        for entry in _scored(board)))
 
 
-def seeds_table(results: Results) -> str:
+def seeds_table(board: Board) -> str:
     """Standard deviations of recovery: between domains, and between trainings of one organism."""
-    found = [(entry, variance_components(results.samples[entry.key])) for entry in _scored(results.board)]
+    found = [(entry, variance_components(entry.samples)) for entry in _scored(board)]
     return _table(("method", "between domains", "between trainings", "domains with three trainings"), (
         (_name(entry), *(number(max(0.0, variance) ** 0.5) for variance in (parts.units, parts.train_seeds)),
          str(parts.n_units)) for entry, parts in found if parts is not None))
 
 
-def cost_table(results: Results) -> str:
+def cost_table(board: Board) -> str:
     """What reading one organism takes, mean over organisms, cheapest first."""
-    board = results.board
     return _table(("method", "recovery", "seconds", "forward tokens", "generated tokens", "FLOPs", "peak MiB"), (
         (_name(entry), number(entry.mean), f"{entry.seconds:.2f}", *(_count(entry.cost.get(key)) for key in (
             "forward_tokens", "generated_tokens", "flops")), number(entry.cost.get("peak_bytes", 0) / 2**20, 0))
         for entry in sorted(_scored(board), key=lambda entry: entry.seconds)))
 
 
-TABLES: dict[str, Callable[[Results], str]] = {
+TABLES: dict[str, Callable[[Board], str]] = {
     "board": board_table, "ladder": ladder_table, "families": families_table, "twins": twins_table,
     "identification": identification_table, "control": control_table, "nulls": nulls_table, "pairs": pairs_table,
     "seeds": seeds_table, "cost": cost_table}

@@ -11,7 +11,7 @@ from narrowbench.cli import app
 from narrowbench.leaderboard.archive import write
 from narrowbench.leaderboard.board import boards
 from narrowbench.leaderboard.levels import grant
-from narrowbench.leaderboard.results import TABLES, Results, filled, results_of
+from narrowbench.leaderboard.results import TABLES, board_of, filled
 from narrowbench.organisms.errors import NotFoundError, RecordError
 
 KNOWN = cards(24)
@@ -40,41 +40,41 @@ def rows_of(table):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_whole_markdown(records, name):
-    table = TABLES[name](results_of(records))
+    table = TABLES[name](board_of(records))
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert "`strong`" in table or name in ("control", "seeds"), "no such readouts and no repeated trainings are there"
     assert lines and len({line.count("|") for line in lines}) == 1 and all(line.endswith("|") for line in lines)
 
 
 def test_the_board_shows_what_the_entries_hold(records):
-    results = results_of(records)
-    [strong] = [entry for entry in results.board.entries if entry.label == "strong"]
-    row = rows_of(TABLES["board"](results))["`strong`"]
+    board = board_of(records)
+    [strong] = [entry for entry in board.entries if entry.label == "strong"]
+    row = rows_of(TABLES["board"](board))["`strong`"]
     assert row[0] == "1-1" and row[3].startswith(f"{strong.mean:.2f} [") and row[2] == "`activations`"
     assert row[8] == f"{strong.detection.false_alarms:.3g} of {strong.detection.n_nulls}"
-    assert "Methods that read weights: 9 domains" in TABLES["board"](results)
-    assert rows_of(TABLES["board"](results))["`sink`"][0] == ""
+    assert "Methods that read weights: 9 domains" in TABLES["board"](board)
+    assert rows_of(TABLES["board"](board))["`sink`"][0] == ""
 
 
 def test_rungs_are_shares_of_organisms_and_never_rise(records):
-    for cells in rows_of(TABLES["ladder"](results_of(records))).values():
+    for cells in rows_of(TABLES["ladder"](board_of(records))).values():
         if cells[0].startswith("`"):
             detected, domain = float(cells[1]), float(cells[2])
             assert 0 <= domain <= detected <= 1
 
 
 def test_a_pair_is_told_apart_only_if_both_are_read_as_themselves(records):
-    results = results_of(records)
-    [strong] = [entry for entry in results.board.entries if entry.label == "strong"]
+    board = board_of(records)
+    [strong] = [entry for entry in board.entries if entry.label == "strong"]
     both = {}
     for name, reading in strong.readings.items():
         if reading.row.role != "null":
             both.setdefault(reading.row.pair, []).append(reading.scores["objective"] > 1 - 1e-9)
-    assert rows_of(TABLES["twins"](results))["`strong`"][2] == f"{sum(map(all, both.values()))} of {len(both)}"
+    assert rows_of(TABLES["twins"](board))["`strong`"][2] == f"{sum(map(all, both.values()))} of {len(both)}"
 
 
 def test_pairs_are_those_of_the_board(records):
-    table = TABLES["pairs"](results_of(records))
+    table = TABLES["pairs"](board_of(records))
     assert "Methods without weight access: 1 of 1 pairs are told apart" in table
     rows = rows_of(table)
     assert rows["`strong`"][2:] == ["`weak`", "–"] and rows["`weak`"][2:] == ["–", "`strong`"]
@@ -94,9 +94,9 @@ def test_only_marked_places_change(records, tmp_path):
 
 def test_unknown_tables_pages_and_suites_are_named(records, tmp_path):
     with pytest.raises(NotFoundError, match="Did you mean pairs"):
-        filled("<!-- table: pair -->\n<!-- end -->", results_of(records))
+        filled("<!-- table: pair -->\n<!-- end -->", board_of(records))
     with pytest.raises(RecordError, match="no record of mine"):
-        results_of(records, "mine")
+        board_of(records, "mine")
     run = CliRunner().invoke(app, ["results", str(records), "--page", str(tmp_path / "none.md")])
     assert run.exit_code != 0 and "There is no page" in str(run.exception)
 
@@ -104,9 +104,8 @@ def test_unknown_tables_pages_and_suites_are_named(records, tmp_path):
 def test_a_name_is_no_markdown():
     record, rows = hostile_record("<script>alert(1)</script>|`[x](y)")
     [board] = boards([(record, rows)])
-    results = Results(board, {entry.key: [(0, row) for row in rows] for entry in board.entries})
     for name, table in TABLES.items():
-        made = table(results)
+        made = table(board)
         lines = [line for line in made.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1, name
         assert all("<script>" not in part for part in made.split("`")[::2]), f"{name}: outside code"
@@ -115,4 +114,4 @@ def test_a_name_is_no_markdown():
 @pytest.mark.skipif(not PAGE.is_file(), reason="no results are published yet")
 def test_the_shipped_page_says_what_the_shipped_records_say():
     text = PAGE.read_text(encoding="utf-8")
-    assert filled(text, results_of(RESULTS, "nano-2026.1")) == text, "run `narrowbench results leaderboard/results`"
+    assert filled(text, board_of(RESULTS, "nano-2026.1")) == text, "run `narrowbench results leaderboard/results`"
