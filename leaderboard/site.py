@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..graders.identify import N_PERMUTATIONS
 from ..organisms.errors import RecordError
 from .archive import read_all, samples_path
 from .board import Board, Organism, boards
@@ -87,7 +88,7 @@ def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Pa
     env, kinds = environment(), {o.row.organism: word_kinds(o.card) for o in (*board.organisms, *board.nulls)}
     key = organism_key(board, "")
     common = shared | {"board": board, "suite": board.record.suite, "page": name, "data": key,
-                       "orders": orders(board.trusted),
+                       "orders": orders(board.trusted), "n_permutations": N_PERMUTATIONS,
                        "heat": [heading(board, o) for o in (*board.organisms, *board.nulls)],
                        "slices": [(part, slice_name(part, board)) for part in board.slices]}
     _put(out_dir / name, env.get_template("index.html").render(**common, root=""))
