@@ -22,7 +22,8 @@ function filled(made, attributes, children) {
   return made;
 }
 
-const bdi = (text) => el("bdi", null, text);
+// A name: whatever its direction, and broken at its underscores where it must be.
+const bdi = (text) => el("bdi", null, text.split(/(?<=_)/).flatMap((part, i) => (i ? [el("wbr"), part] : [part])));
 
 // 0.62, with a true minus sign and no negative zero; a dash for nothing.
 function num(value, digits = 2) {
