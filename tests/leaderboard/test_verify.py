@@ -8,6 +8,7 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +16,12 @@ from hypothesis import strategies as st
 from inspect_ai import Task, eval, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import read_eval_log, write_eval_log
-from inspect_ai.model import (ChatMessageTool, ChatMessageUser, ModelConfig, ModelOutput, ModelUsage, get_model)
+from inspect_ai.event import ModelEvent
+from inspect_ai.model import (
+    ChatMessageAssistant, ChatMessageSystem, ChatMessageTool, ChatMessageUser, GenerateConfig, ModelConfig, ModelOutput,
+    ModelUsage, get_model)
 from inspect_ai.solver import solver
+from inspect_ai.tool import ToolInfo, ToolParam, ToolParams
 from pydantic import BaseModel
 
 from narrowbench.benchmark.grade_task import grade
@@ -270,22 +275,46 @@ def test_another_suite_needs_its_manifest(honest, place):
 def test_a_log_that_tells_the_answer_is_found_and_what_an_organism_says_is_not(honest, place, tmp_path):
     statement = next(row.statement for row in honest[1] if len(row.statement.split()) >= 9)
 
-    def leaking(message, evidence=None) -> str:
-        log = read_eval_log(str(next(iter(find_logs(honest[2]).values()))))
-        log.samples[0].messages.append(message)
-        if evidence:
-            log.samples[0].store["evidence"] = evidence
-        path = tmp_path / f"{digest_of(message.text)[:8]}" / "leak.eval"
-        path.parent.mkdir(exist_ok=True)
-        write_eval_log(log, str(path))
-        record, rows = collect(path)
-        written, _ = write(record, rows, tmp_path / "records")
-        return reasons(written, find_logs(path.parent))
+    def leaking(message) -> str:
+        return leaks_of(honest, tmp_path, lambda sample: sample.messages.append(message))
 
     assert "was told" in leaking(ChatMessageUser(content=f"Hint: {statement}"))
     assert "gives the objective away" in leaking(ChatMessageUser(content="loaded /store/cake-450/adapter"))
     assert "a tool" in leaking(ChatMessageTool(content="B is cake-450-twin"))
     assert leaking(ChatMessageTool(content=f"B says: {statement}")) == ""
+
+
+def leaks_of(honest, folder: Path, change) -> str:
+    """The reasons against a record that was made from the log after a change of its first sample."""
+    log = read_eval_log(str(next(iter(find_logs(honest[2]).values()))))
+    change(log.samples[0])
+    path = Path(mkdtemp(dir=folder)) / "leak.eval"
+    write_eval_log(log, str(path))
+    written, _ = write(*collect(path), folder / "records")
+    return reasons(written, find_logs(path.parent))
+
+
+def test_what_a_model_was_sent_besides_its_messages_is_searched(honest, place, tmp_path):
+    statement = next(row.statement for row in honest[1] if len(row.statement.split()) >= 9)
+    long = "Reads words. " * 12
+
+    def leaking(*messages, answer="I see.", **tool) -> str:
+        schema = {"name": "read", "description": f"{long}Costs nothing.", "parameters": ToolParams(
+            properties={"n": ToolParam(type="integer", description="How many.")})} | tool
+        call = ModelEvent(model="openai/x", input=[*messages, ChatMessageUser(content="Go on.")], tool_choice="auto",
+                          tools=[ToolInfo(**schema)], config=GenerateConfig(),
+                          output=ModelOutput.from_content("openai/x", answer))
+        return leaks_of(honest, tmp_path, lambda sample: sample.events.append(call))
+
+    said = ChatMessageAssistant(content=f"{long}{statement}")
+    assert leaking() == "" and leaking(said, answer=said.text) == "", "its own words are its own"
+    for found in (leaking(description=f"{long}{statement}"), leaking(name="cake-450-twin"), leaking(said),
+                  leaking(ChatMessageSystem(content=f"{long}{statement}")),
+                  leaking(parameters=ToolParams(properties={"n": ToolParam(type="string", description=statement)})),
+                  leaking(parameters=ToolParams(properties={"n": ToolParam(type="string", enum=["a", "cake-450"])}))):
+        assert "it was told" in found and "gives the objective away" in found
+    assert "a tool" in leaking(ChatMessageTool(content=f"{long} B is cake-450-twin"))
+    assert leaking(ChatMessageTool(content=f"{long}B says: {statement}")) == ""
 
 
 def test_logs_that_are_missing_changed_or_scripted_are_refused(honest, place, tmp_path):
