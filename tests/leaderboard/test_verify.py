@@ -3,9 +3,11 @@
 import copy
 import json
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -27,11 +29,13 @@ from pydantic import BaseModel
 from narrowbench.benchmark.grade_task import grade
 from narrowbench.benchmark.investigating import load_investigator
 from narrowbench.benchmark.method import Evidence, load_method
+from narrowbench.benchmark.settings import words as setting_words
 from narrowbench.benchmark.suite import load_suite
 from narrowbench.benchmark.task import QUESTION, detect, recovery
 from narrowbench.graders.claim import Claim
 from narrowbench.leaderboard import record as room
 from narrowbench.leaderboard.against_log import find_logs
+from narrowbench.leaderboard.against_suite import differences
 from narrowbench.leaderboard.archive import read, samples_path, write
 from narrowbench.leaderboard.collect import collect
 from narrowbench.leaderboard.consistency import DECLARED
@@ -251,6 +255,24 @@ def test_what_spends_more_than_allowed_is_refused(honest, place):
                                 ("calls", 31, "submitted")):
         rows[0]["usage"] = use | {key: value, "outcome": outcome}
         assert "the investigator used" in reasons(place(record, rows)), key
+
+
+@pytest.mark.parametrize("name, settings, allowed", [
+    ("adl_paper", {"judge": "openai/x"}, True), ("mine", {"judge": "openai/x"}, True), ("mine", {}, False),
+    ("mine", {"judge": ""}, False), ("prior", {"judge": "openai/x"}, False), ("adl_paper", {"k": 3}, False)])
+def test_only_a_method_that_asked_a_judge_may_take_its_time(honest, place, name, settings, allowed):
+    record, rows = plain(honest)
+    record["method"] |= {"name": name, "settings": settings}
+    words = "".join(f" --set {shlex.quote(word)}" for word in setting_words(settings))
+    record["run"]["command"] = f"narrowbench score --method {name}{words} --suite {SUITE}"
+    rows[0]["cost"]["seconds"] = 1e6
+    found = reasons(place(record, rows))
+    assert (found == "") is allowed and (allowed or "1,000,000 seconds, the suite allows 300" in found)
+    suite = load_suite(SUITE)
+    tight = replace(suite, budget=replace(suite.budget, forward_tokens=4_000))
+    rows = [SampleRow.model_validate(row) for row in rows]
+    assert any("forward tokens" in line for line in differences(Record.model_validate(
+        honestly_hashed(record, rows)), rows, tight)), "tokens are limited all the same"
 
 
 def test_a_record_in_anothers_place_or_with_a_file_missing_is_refused(honest, place, tmp_path):
