@@ -1,6 +1,7 @@
 """The commands of the leaderboard: `publish`, `verify`, `submit`.
 
-Main objects: `app`, whose commands `cli.py` takes over; `To`, `Private` and `show_sent`, for all that sends a page.
+Main objects: `app`, whose commands `cli.py` takes over; `To`, `Private`, `target_given` and `show_sent`,
+for all that sends a page.
 Example: `narrowbench publish logs --to folder:PATH`; `narrowbench verify records/demo/*.json --logs logs`
 """
 
@@ -37,7 +38,7 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
     from .leaderboard.publish import publish as publish_logs, rehearse
     from .leaderboard.targets import deliver
 
-    target, vouch, sent = _target(to, private, dry_run), _vouch(level, by, reason), None
+    target, vouch, sent = target_given(to, private, dry_run), _vouch(level, by, reason), None
     if dry_run:
         result, sent = rehearse(log_files(logs), records, out, target, vouch)
     else:
@@ -61,7 +62,7 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
         raise typer.Exit(2)
 
 
-def _target(to: str, private: bool, dry_run: bool):
+def target_given(to: str, private: bool, dry_run: bool):
     """What `--to` says; None without."""
     if not to and (private or dry_run):
         raise typer.BadParameter(f"`--{'dry-run' if dry_run else 'private'}` is about what `--to` sends. Give "

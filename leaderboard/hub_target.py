@@ -14,7 +14,7 @@ from typing import Any
 from ..organisms.errors import PushError
 from ..organisms.store import sha256_file
 from ..organisms.upload import INSTEAD, NOBODY, explained, git_hash, there
-from .targets import MANIFEST, files_in, listed
+from .parcel import MANIFEST, files_in, listed
 
 MADE_WITH_A_SPACE = frozenset({"README.md", "index.html", "style.css"})
 """Files that the Hub may put into a new Space by itself."""

@@ -8,11 +8,9 @@ A log of judges' grades among the logs goes into the record of the log that was 
 """
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from .. import benchmark
@@ -27,7 +25,7 @@ from .levels import grant
 from .log_file import read_header, read_log
 from .record import Record
 from .site import build
-from .targets import Delivery, Target, deliver
+from .targets import Delivery, Target, deliver, trial
 
 ROOM = Path(benchmark.__file__).parent
 
@@ -104,14 +102,10 @@ def rehearse(logs: Sequence[Path], records_dir: Path, out_dir: Path, target: Tar
     Raises:
         As `publish` and `deliver`.
     """
-    with TemporaryDirectory() as scratch:
-        copies = {Path(scratch) / "records": records_dir, Path(scratch) / "site": out_dir}
-        for copy, source in copies.items():
-            if source.is_dir():
-                shutil.copytree(source, copy, symlinks=True)
-        records, site = copies
+    with trial(records_dir, out_dir) as (records, site):
         result = publish(logs, records, site, vouch)
         sent = deliver(site, records, target, dry_run=True, own=out_dir) if result.page else None
+        copies = {records: records_dir, site: out_dir}
         return PublishResult(**{one.name: _told(getattr(result, one.name), copies) for one in fields(result)}), sent
 
 

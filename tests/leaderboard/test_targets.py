@@ -106,6 +106,8 @@ def test_what_was_not_published_there_is_never_replaced(page, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PushError, match="no folder"):
         deliver(site, records, target_of(f"folder:{tmp_path / 'file'}"))
+    with pytest.raises(PushError, match="cannot be written.*choose another place"):
+        deliver(site, records, target_of(f"folder:{tmp_path / 'file' / 'in' / 'it'}"))
 
 
 def test_a_page_is_not_sent_into_itself_and_links_are_not_followed(page, tmp_path):
