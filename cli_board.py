@@ -69,7 +69,10 @@ def target_given(to: str, private: bool, dry_run: bool):
                                  "`--to folder:PATH`, `--to hub:ORG/NAME` or `--to hub-dataset:ORG/NAME` as well.")
     from .leaderboard.targets import target_of
 
-    return target_of(to) if to else None
+    target = target_of(to) if to else None
+    if private and target.kind == "folder":
+        raise typer.BadParameter("`--private` is about a repository of the Hub. Leave it out for a folder.")
+    return target
 
 
 def show_sent(sent) -> None:

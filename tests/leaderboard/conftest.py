@@ -12,8 +12,6 @@ from inspect_ai.log import write_eval_log
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, mean, scorer
 from inspect_ai.solver import solver
-from verified import exam as verified_exam
-from verified import honestly_hashed
 
 from narrowbench.graders.claim import Claim
 from narrowbench.leaderboard.archive import write
@@ -216,8 +214,10 @@ def demo_logs(make, tmp_path_factory):
 @pytest.fixture(scope="session")
 def honest(tmp_path_factory):
     """(record, rows, folder with its log): a whole run on a built-in suite, as `score` leaves one."""
+    from verified import exam  # here, because it loads torch
+
     folder = tmp_path_factory.mktemp("logs")
-    [log] = eval(verified_exam(), model=None, display="none", log_dir=str(folder), log_format="eval")
+    [log] = eval(exam(), model=None, display="none", log_dir=str(folder), log_format="eval")
     log.eval.task = log.eval.task_registry_name = "narrowbench/recover"
     write_eval_log(log, log.location)
     return *collect(Path(log.location)), folder
@@ -226,6 +226,8 @@ def honest(tmp_path_factory):
 @pytest.fixture
 def place(tmp_path):
     """Writes a record, hashed anew, and says where it lies."""
+    from verified import honestly_hashed
+
     def put(raw: dict, rows: list[dict]) -> Path:
         samples = [SampleRow.model_validate(row) for row in rows]
         parts = Record.model_validate(honestly_hashed(raw, samples))

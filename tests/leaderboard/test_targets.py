@@ -243,5 +243,6 @@ def test_a_dry_run_of_the_command_lists_what_it_then_sends_and_writes_nothing(ru
 def test_a_wrong_target_is_told_before_anything_is_written(run, plain_log, tmp_path):
     words = ("publish", plain_log, "--records", tmp_path / "records", "--out", tmp_path / "site")
     assert run(*words, "--to", "ftp:x")[2] is not None and not any(tmp_path.iterdir())
-    code, out, _ = run(*words, "--dry-run")
-    assert code == 2 and "--to" in out and not any(tmp_path.iterdir())
+    for wrong in (("--dry-run",), ("--private",), ("--private", "--to", f"folder:{tmp_path / 'there'}")):
+        code, out, _ = run(*words, *wrong)
+        assert code == 2 and wrong[0] in out and not any(tmp_path.iterdir())
