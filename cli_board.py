@@ -1,7 +1,8 @@
 """The commands of the leaderboard: `publish`, `verify`, `submit`.
 
-Main object: `app`, whose commands `cli.py` takes over.
-Example: `narrowbench publish logs`; `narrowbench verify records/demo/*.json --logs logs`
+Main objects: `app`, whose commands `cli.py` takes over; `To`, `Private`, `target_given` and `show_sent`,
+for all that sends a page.
+Example: `narrowbench publish logs --to folder:PATH`; `narrowbench verify records/demo/*.json --logs logs`
 """
 
 from pathlib import Path
@@ -12,6 +13,9 @@ import typer
 from .cli_shared import AsJson, DryRun, note, show
 
 app = typer.Typer()
+To = Annotated[str, typer.Option("--to", help="Where the page goes: folder:PATH, hub:ORG/NAME (a Space that shows it), "
+                                              "or hub-dataset:ORG/NAME (its records alone).")]
+Private = Annotated[bool, typer.Option("--private", help="A Hub repository that nobody else sees.")]
 Records = Annotated[list[Path], typer.Argument(help="Record files: records/SUITE/METHOD-ID.json.")]
 
 
@@ -25,25 +29,61 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
             by: Annotated[str, typer.Option("--by", help="Who vouches for the level.")] = "",
             reason: Annotated[str, typer.Option("--reason", help="Why it is given.")]
             = "run here by those who keep the records",
-            as_json: AsJson = False) -> None:
-    """Turn logs into validated records, and all records into one static page."""
-    from .leaderboard.log_file import log_files
-    from .leaderboard.publish import publish as publish_logs
+            to: To = "", private: Private = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Turn logs into validated records, all records into one static page, and send it where `--to` says.
 
-    result = publish_logs(log_files(logs), records, out, _vouch(level, by, reason))
+    `--dry-run` lists every file that would be sent, and writes and sends nothing.
+    """
+    from .leaderboard.log_file import log_files
+    from .leaderboard.publish import publish as publish_logs, rehearse
+    from .leaderboard.targets import deliver
+
+    target, vouch, sent = target_given(to, private, dry_run), _vouch(level, by, reason), None
+    if dry_run:
+        result, sent = rehearse(log_files(logs), records, out, target, vouch)
+    else:
+        result = publish_logs(log_files(logs), records, out, vouch)
+        if target and result.page:
+            sent = deliver(out, records, target, private=private)
     if as_json:
         show({"page": result.page and str(result.page), "written": [str(path) for path in result.written],
               "reused": [str(path) for path in result.reused],
               **{key: [[str(path), why] for path, why in getattr(result, key)]
-                 for key in ("skipped", "left_out", "not_raised")}}, True)
+                 for key in ("skipped", "left_out", "not_raised")}, "sent": sent and sent.to_dict()}, True)
     else:
         for _, why in (*result.skipped, *result.left_out, *result.not_raised):
             note(why, "yellow")
         typer.echo(f"{len(result.written)} new records, {len(result.reused)} already there, "
                    f"{len(result.skipped)} logs skipped")
         typer.echo(f"page: {result.page}" if result.page else "no page: there is no record to show")
+        if sent:
+            show_sent(sent)
     if result.page is None or result.not_raised:
         raise typer.Exit(2)
+
+
+def target_given(to: str, private: bool, dry_run: bool):
+    """What `--to` says; None without."""
+    if not to and (private or dry_run):
+        raise typer.BadParameter(f"`--{'dry-run' if dry_run else 'private'}` is about what `--to` sends. Give "
+                                 "`--to folder:PATH`, `--to hub:ORG/NAME` or `--to hub-dataset:ORG/NAME` as well.")
+    from .leaderboard.targets import target_of
+
+    target = target_of(to) if to else None
+    if private and target.kind == "folder":
+        raise typer.BadParameter("`--private` is about a repository of the Hub. Leave it out for a folder.")
+    return target
+
+
+def show_sent(sent) -> None:
+    """What `leaderboard.targets.deliver` did, or in a dry run would do: then every file."""
+    for name, size in sent.files.items() if sent.place is None else ():
+        typer.echo(f"{name}  {size:,} bytes")
+    for name in sent.left_out:
+        note(f"{name} is no file of the page, so it is left out", "yellow")
+    told = f"{len(sent.files)} files, {sent.total_bytes:,} bytes"
+    typer.echo(f"published at {sent.place}: {told}" if sent.place else
+               f"{told} would be sent to {sent.to}; nothing was written or sent")
 
 
 def _vouch(level: str, by: str, reason: str):

@@ -4,12 +4,14 @@ Main object: `app`, whose commands `cli.py` takes over.
 Example: `narrowbench site records --figures docs/figures`; `narrowbench plot records --out figures`
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_shared import AsJson, note, show
+from .cli_board import Private, To, show_sent, target_given
+from .cli_shared import AsJson, DryRun, note, show
 
 app = typer.Typer()
 RecordsFolder = Annotated[Path, typer.Argument(help="Folder of records.")]
@@ -22,25 +24,34 @@ def site(records: RecordsFolder = Path("records"),
                                                                          "a sweep's.")] = None,
          logs: Annotated[Path | None, typer.Option("--logs", help="Folder with the records' Inspect logs: pages then "
                                                    "show transcripts of their samples.")] = None,
-         as_json: AsJson = False) -> None:
+         to: To = "", private: Private = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Build the page from records alone, which is what continuous integration publishes; with logs, their transcripts
-    too."""
-    from .leaderboard.site import build
+    too. Then send it where `--to` says.
 
-    found = None
+    `--dry-run` lists every file that would be sent, and writes and sends nothing.
+    """
+    from .leaderboard.site import build
+    from .leaderboard.targets import deliver, trial
+
+    target, found, sent = target_given(to, private, dry_run), None, None
     if logs is not None:
         from .leaderboard.against_log import find_logs
 
         if not logs.is_dir():
             raise typer.BadParameter(f"{logs} is no folder. `--logs` takes the folder with the records' logs.")
         found = find_logs(logs)
-    built = build(records, out, figures=figures, logs=found)
+    with trial(records, out) if dry_run else nullcontext((records, out)) as (source, place):
+        left_out = build(source, place, figures=figures, logs=found).left_out
+        if target:
+            sent = deliver(place, source, target, dry_run, private, own=out)
     if as_json:
-        left_out = [[str(path), reason] for path, reason in built.left_out]
-        return show({"page": str(built.page), "left_out": left_out}, True)
-    for _, reason in built.left_out:
+        return show({"page": str(out / "index.html"), "left_out": [[str(path), reason] for path, reason in left_out],
+                     "sent": sent and sent.to_dict()}, True)
+    for _, reason in left_out:
         note(reason, "yellow")
-    typer.echo(f"page: {built.page}")
+    typer.echo(f"page: {out / 'index.html'}")
+    if sent:
+        show_sent(sent)
 
 
 @app.command()

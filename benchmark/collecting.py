@@ -30,7 +30,7 @@ from ..organisms.errors import EvidenceError
 from ..organisms.spec import digest_of
 from ..organisms.store import Store, library_versions, write_atomic
 from .jobs import Job, Pool, n_cores
-from .method import Evidence, Method, code_of, load_method
+from .method import Budget, Evidence, Method, code_of, load_method
 from .settings import needs_judge
 from .suite import Suite
 
@@ -64,10 +64,9 @@ def collect(suite: Suite, method: Method, cells: Iterable["Reading"], seed: int,
     if name is None or (workers == 0 and pool is None):
         return _collect_here(suite, method, cells, seed, store, device, progress)
     lean = replace(suite, entries=(), cards=())
-    # Waiting for a judge is not computing: its own client ends a call that hangs.
     jobs = [Job(cell.entry.spec.id, _read_cell, {"work": _Work(
         lean, name, dict(vars(method)), cell, seed, store.root, device)}, before=_attach_cell,
-        limit_s=None if needs_judge(method) else suite.budget.seconds) for cell in cells]
+        limit_s=budget_of(suite, method).seconds) for cell in cells]
     with pool_for(suite.base, device, workers) if pool is None else nullcontext(pool) as readers:
         outcomes = readers.run(jobs, progress, CELLS_PER_WORKER, f"reading with {method.name}", tell=False)
     for cell, outcome in zip(cells, outcomes, strict=True):
@@ -124,15 +123,22 @@ class Collector:
         from .view import PairView
 
         answers = reference_for(method, cell.entry.spec, suite.base, cell.entry.train_seed, self.store)
-        view = PairView(self._pair, method.access, suite.budget, answers, self.shared.of(cell.attached.digest))
+        budget = budget_of(suite, method)
+        view = PairView(self._pair, method.access, budget, answers, self.shared.of(cell.attached.digest))
         with own_randomness(seed):
-            found = method.collect(view, suite.probes, suite.budget, seed)
+            found = method.collect(view, suite.probes, budget, seed)
         view.check_budget()
         evidence = sound(found, getattr(method, "role", "method"))
         artefact = evidence.to_dict() | {"measured": {"cost": view.cost(), "versions": library_versions()}}
         text = json.dumps(artefact, ensure_ascii=False, allow_nan=False)
         self.store.save("evidence", cell.key, cell.config, cell.inputs,
                         lambda folder: (folder / EVIDENCE).write_text(text, encoding="utf-8"))
+
+
+def budget_of(suite: Suite, method: Method) -> Budget:
+    """The suite's; without its seconds for a method that asks a judge: waiting for one is not computing, and the
+    judge's own client ends a call that hangs."""
+    return replace(suite.budget, seconds=None) if needs_judge(method) else suite.budget
 
 
 def sound(found: Any, role: str) -> Evidence:

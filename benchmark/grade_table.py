@@ -181,8 +181,9 @@ def _detection(counted: Sequence, samples: Sequence, handed: HandedIn) -> dict[s
     positives, negatives = ([detection_score(handed.claims[str(sample.id), sample.epoch]) for sample in _first(part)]
                             for part in (counted, trained))
     flagged = [handed.claims[str(sample.id), sample.epoch].verdict == "objective" for sample in _first(trained)]
-    found = {"auroc": auroc(positives, negatives, [sample.metadata["unit"] for sample in _first(counted)]),
-             "fpr_at_verdict": fpr_at_verdict(flagged), "fpr_at_tpr": fpr_at_tpr(positives, negatives)}
+    units = [sample.metadata["unit"] for sample in _first(counted)]
+    found = {"auroc": auroc(positives, negatives, units), "fpr_at_verdict": fpr_at_verdict(flagged),
+             "fpr_at_tpr": fpr_at_tpr(positives, negatives, units=units)}
     return {name: one for name, one in found.items() if one is not None}
 
 

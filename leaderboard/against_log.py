@@ -3,16 +3,18 @@
 Main objects: `find_logs(folder)` (sha256 -> file), `log_differences(record, rows, logs)`, `leaks(log, suite)`.
 Example: `log_differences(record, rows, find_logs(Path("logs")))` -> [] where the log says the same.
 
-`leaks` looks for leak terms. What an investigator was told (instructions, question, evidence as it was shown) must hold
-none of them; a sentence of the objective counts there only if the method had not read it in the model. In what the
-compared models and tools answered, names count and sentences do not: an organism may well say what it believes.
+`leaks` looks for leak terms. What an investigator was told (instructions, question, evidence as it was shown, its tools
+and their parameters, words put into its mouth) must hold none of them; a sentence of the objective counts there only if
+the method had not read it in the model. In what the compared models and tools answered, names count and sentences do
+not: an organism may well say what it believes.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import EvalLog, EvalSample, resolve_sample_attachments
 
 from ..benchmark.suite import Suite
 from ..organisms.errors import RecordError
@@ -86,14 +88,27 @@ def leaks(log: EvalLog, suite: Suite | None = None) -> list[str]:
 
 
 def _texts(sample: EvalSample) -> Iterator[tuple[bool, str]]:
-    """(whether the harness said it, text) of everything that an investigator saw, its own words left out."""
-    yield from ((True, text) for text in _strings(sample.input if isinstance(sample.input, str) else [
-        message.model_dump(mode="json") for message in sample.input]))
-    for message in sample.messages:
+    """(whether the harness said it, text) of everything that an investigator saw, its own words left out; each once."""
+    whole = resolve_sample_attachments(sample)  # in events, long texts stand elsewhere
+    calls = [event for event in whole.events if isinstance(event, ModelEvent)]
+    found = [(True, text) for text in _strings(whole.input if isinstance(whole.input, str) else [
+        message.model_dump(mode="json") for message in whole.input])]
+    found += [(message.role in TOLD, message.text) for message in whole.messages if message.role != OWN]
+    found += _sent(calls)
+    found += [(True, text) for call in calls for tool in call.tools for text in _strings(tool.model_dump(mode="json"))]
+    found += [(False, text) for text in _strings((sample.store or {}).get("evidence"))]
+    found += [(False, text) for text in (sample.attachments or {}).values()]
+    yield from dict.fromkeys(found)
+
+
+def _sent(calls: Sequence[ModelEvent]) -> Iterator[tuple[bool, str]]:
+    """What a model was sent. Words that stand as its own, and that no model answered, were put into its mouth."""
+    answers = [" ".join(choice.message.text.split()) for call in calls for choice in call.output.choices]
+    for message in (message for call in calls for message in call.input):
         if message.role != OWN:
             yield message.role in TOLD, message.text
-    yield from ((False, text) for text in _strings((sample.store or {}).get("evidence")))
-    yield from ((False, text) for text in (sample.attachments or {}).values())
+        elif not any(" ".join(message.text.split()) in answer for answer in answers):
+            yield True, message.text
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -4,14 +4,16 @@ Main objects: `suite_of(record)` (the built-in suite with that digest), `differe
 Example: `differences(record, rows, suite_of(record))` -> [] where everything is so.
 
 Scores are made again from the claims. They must agree to 12 decimals, not to the last bit: `log2` differs in its last
-bit from one C library to the next.
+bit from one C library to the next. A method that asked a judge has no limit of seconds, here as while it collected.
 """
 
-import json
+import ast
 from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from .. import benchmark
 from ..benchmark.manifest import SPLITS, suites
 from ..benchmark.suite import Entry, Suite, load_suite
 from ..graders.claim import Claim
@@ -20,10 +22,14 @@ from ..graders.recovery import recovery
 from ..organisms import shipped
 from ..organisms.errors import NarrowbenchError, RecordError
 from ..organisms.spec import Card
-from .record import ClaimRow, Record, RecoveryRow, SampleRow
+from .record import ClaimRow, MethodInfo, Record, RecoveryRow, SampleRow
 
+METHODS = Path(benchmark.__file__).parent / "methods"
+JUDGE, SAYS_SO = "judge", "needs_judge"
+"""The setting that names a method's judge, and the attribute of a class that has one."""
 SAME = 1e-12
 SHOWN_DOMAINS = 5
+BUDGET = ("forward_tokens", "generated_tokens", "seconds")
 PARTS = ("domain", "objective", "content")
 
 
@@ -51,11 +57,12 @@ def differences(record: Record, rows: Sequence[SampleRow], suite: Suite) -> list
         return [*found, _incomplete(have, wanted)]
     by_id = {entry.sample_id: entry for entry in entries}
     builds = {build.weights_sha256: build for build in shipped.builds()}
+    limited = [key for key in BUDGET if key != "seconds" or not asks_judge(record.method)]
     for row in rows:
         entry = by_id[row.sample_id]
         told = f"sample {row.sample_id}{f' epoch {row.epoch}' if record.run.epochs > 1 else ''}"
         found += [f"{told}: {line}" for line in (
-            *_identity(row, entry), *_training(row, entry, builds), *_spent(row, suite),
+            *_identity(row, entry), *_training(row, entry, builds), *_spent(row, suite, limited),
             *_scores(row, entry.spec.card, suite.cards))]
     return found
 
@@ -92,7 +99,7 @@ def _training(row: SampleRow, entry: Entry, builds: dict[str, shipped.Build]) ->
     build = builds.get(row.weights_sha256)
     if build is None:
         return
-    passport = _passport(build.folder)
+    passport = shipped.passport(build)
     so = {"organism": build.organism, "train_seed": build.seed, "expressed": shipped.took(passport),
           "healthy": bool(passport["health"]["healthy"]), "gate": passport["gate"]}
     for key, value in so.items():
@@ -100,13 +107,24 @@ def _training(row: SampleRow, entry: Entry, builds: dict[str, shipped.Build]) ->
             yield f"`{key}` is not what the passport of these shipped weights says"
 
 
+def asks_judge(method: MethodInfo) -> bool:
+    """Whether a language model helped the method to collect: its settings name one and, if it is a method of the
+    package, its class says that it needs one."""
+    path = METHODS / f"{method.name}.py"
+    ours = method.name in {each.stem for each in METHODS.glob("*.py")}
+    return bool(method.settings.get(JUDGE)) and (not ours or _says_so(path))
+
+
 @cache
-def _passport(folder: str) -> dict[str, Any]:
-    return json.loads((shipped.FOLDER / folder / shipped.PASSPORT).read_text(encoding="utf-8"))
+def _says_so(path: Path) -> bool:
+    """Read, not imported: a method's file loads torch."""
+    return any(isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is True
+               and SAYS_SO in [target.id for target in node.targets if isinstance(target, ast.Name)]
+               for node in ast.walk(ast.parse(path.read_bytes())))
 
 
-def _spent(row: SampleRow, suite: Suite) -> Iterator[str]:
-    for key in ("forward_tokens", "generated_tokens", "seconds"):
+def _spent(row: SampleRow, suite: Suite, limited: Sequence[str]) -> Iterator[str]:
+    for key in limited:
         limit, used = getattr(suite.budget, key), row.cost.get(key)
         if limit is not None and used is not None and used > limit:
             yield f"the method spent {used:,.0f} {key.replace('_', ' ')}, the suite allows {limit:,.0f}"

@@ -1,6 +1,6 @@
 """How far a record was checked by others: the ladder, and the file in which those who keep the records say so.
 
-Main objects: `levels_of(records)` (record id -> `Level`), `level_of`, `grant`, `RANKED`.
+Main objects: `levels_of(records)` (record id -> `Level`), `grant`, `RANKED`.
 Example: `levels_of(Path("records")).get(record.record_id, SELF).level in RANKED`
 
 A record is named by the hash of its content and can only say `self`; all above stands in `levels.json` beside the
@@ -74,11 +74,6 @@ def levels_of(records_dir: Path) -> dict[str, Level]:
 def names_of(records_dir: Path) -> dict[str, Name]:
     """Record id -> the level's name, of the records that are above `self`."""
     return {record_id: level.level for record_id, level in levels_of(records_dir).items()}
-
-
-def level_of(record_id: str, records_dir: Path) -> Level:
-    """The level of one record; `SELF` where nobody vouches for it."""
-    return levels_of(records_dir).get(record_id, SELF)
 
 
 def grant(records_dir: Path, record_ids: list[str], level: str, by: str, reason: str) -> None:

@@ -1,6 +1,6 @@
 """Logs in, page out: each log becomes a record if it may, and the page is built from all records there are.
 
-Main objects: `publish(logs, records_dir, out_dir, vouch) -> PublishResult`, `Vouch`.
+Main objects: `publish(logs, records_dir, out_dir, vouch) -> PublishResult`, `rehearse` (the same for nothing), `Vouch`.
 Example: `narrowbench publish logs/*.eval`
 
 A log of judges' grades among the logs goes into the record of the log that was graded. `vouch` raises the records above
@@ -9,8 +9,9 @@ A log of judges' grades among the logs goes into the record of the log that was 
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from .. import benchmark
 from ..organisms.code import code_sha256
@@ -24,6 +25,7 @@ from .levels import grant
 from .log_file import read_header, read_log
 from .record import Record
 from .site import build
+from .targets import Delivery, Target, deliver, trial
 
 ROOM = Path(benchmark.__file__).parent
 
@@ -88,6 +90,35 @@ def publish(logs: Sequence[Path], records_dir: Path, out_dir: Path, vouch: Vouch
             raise
         return PublishResult(None, (), (), tuple(skipped), ((records_dir, str(error)),))
     return PublishResult(site.page, tuple(written), tuple(reused), tuple(skipped), site.left_out, tuple(not_raised))
+
+
+def rehearse(logs: Sequence[Path], records_dir: Path, out_dir: Path, target: Target,
+             vouch: Vouch | None = None) -> tuple[PublishResult, Delivery | None]:
+    """What `publish` would do, and `deliver` would send to a target, tried on copies of both folders.
+
+    Returns:
+        Both results, with the paths that files would have; nothing is delivered where there is no page.
+
+    Raises:
+        As `publish` and `deliver`.
+    """
+    with trial(records_dir, out_dir) as (records, site):
+        result = publish(logs, records, site, vouch)
+        sent = deliver(site, records, target, dry_run=True, own=out_dir) if result.page else None
+        copies = {records: records_dir, site: out_dir}
+        return PublishResult(**{one.name: _told(getattr(result, one.name), copies) for one in fields(result)}), sent
+
+
+def _told(value: Any, copies: dict[Path, Path]) -> Any:
+    """A part of a result, with each copy's path changed to that of the folder itself."""
+    if isinstance(value, tuple):
+        return tuple(_told(item, copies) for item in value)
+    for copy, source in copies.items():
+        if isinstance(value, str):
+            value = value.replace(str(copy), str(source))
+        elif isinstance(value, Path) and value.is_relative_to(copy):
+            return source / value.relative_to(copy)
+    return value
 
 
 def _sorted_out(logs: Sequence[Path], known: dict[str, str]) -> tuple[list[Path], dict[str, list[Path]]]:

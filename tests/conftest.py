@@ -112,3 +112,25 @@ def tiny_adapter(tiny_base, tmp_path_factory) -> Path:
 def make_adapter(tiny_base):
     """`make_adapter(folder, seed=..., **LoraConfig settings)` writes another adapter for `tiny_base`."""
     return lambda folder, seed=1, **lora: write_adapter(tiny_base, folder, seed, **lora)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A Hub on this machine that huggingface_hub talks to over HTTP, and a token for it."""
+    import threading
+
+    from huggingface_hub import constants, hf_api
+
+    from hub_server import Hub
+
+    server = Hub()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+                        server.address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(hf_api, "ENDPOINT", server.address, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    yield server
+    server.shutdown()
+    server.server_close()

@@ -93,6 +93,19 @@ def test_a_worker_that_dies_or_hangs_is_replaced(make_suite, store, moody, tmp_p
     assert cells["my-null"].evidence is not None, "the time limit begins when the method does"
 
 
+def test_waiting_for_a_judge_is_no_computing(make_suite, store, tmp_path):
+    suite = make_suite(tmp_path / "limited", budget={"seconds": 0.5})
+    tight = make_suite(tmp_path / "tight", budget={"seconds": 0.5, "forward_tokens": 1})
+    slow = MOODY.replace("time.sleep(600)", "time.sleep(0.6)").replace('"read", scale', '"sleep", judge="a/b", scale')
+    (tmp_path / "slow.py").write_text(slow)
+    (tmp_path / "asking.py").write_text(slow.replace('name, version', 'needs_judge = True\n    name, version'))
+    asking = f"{tmp_path / 'asking.py'}:Moody"
+    assert all("forward tokens" in cell.failure for cell in read(tight, asking, store, 0).cells)
+    assert all(cell.evidence is not None for cell in read(suite, asking, store, 1).cells)
+    failures = [cell.failure for cell in read(suite, f"{tmp_path / 'slow.py'}:Moody", store, 0).cells]
+    assert sum("0.5" in failure for failure in failures) >= 2, "without a judge it has the suite's seconds"
+
+
 def test_workers_find_what_one_process_finds(tiny_suite, store, moody, tmp_path):
     digests = []
     for workers in (0, 1, 2):

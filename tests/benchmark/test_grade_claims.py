@@ -5,11 +5,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai.log import read_eval_log
 from narrowbench.benchmark import claims_file
 from narrowbench.benchmark.claims_file import read_claims
 from narrowbench.benchmark.grade_run import grade_again
 from narrowbench.benchmark.investigating import Investigator
 from narrowbench.benchmark.suite import load_suite
+from narrowbench.graders.detect import fpr_at_tpr
 from narrowbench.graders.validate import gold_claim
 from narrowbench.leaderboard.collect import collect
 from narrowbench.organisms.errors import (
@@ -128,6 +130,22 @@ def test_gold_claims_score_the_top_the_missing_are_silent_and_no_such_log_is_pub
         collect(graded.log)
     again = grade_again(path, ["recovery", "detect"], "demo", log_dir=tmp_path / "grades")
     assert again.reused and again.log == graded.log and again.report == graded.report
+
+
+def test_false_alarms_at_a_fixed_rate_resample_an_objective_with_its_twin(suite, write, tmp_path):
+    units = list(dict.fromkeys(entry.about["unit"] for entry in suite.entries if entry.spec.card is not None))
+    sure = {unit: 0.9 - 0.2 * i for i, unit in enumerate(units)}
+    path = write(*({"id": entry.sample_id, "verdict": "objective", "confidence": sure.get(entry.about["unit"], 0.6),
+                    "statement": "", "keywords": []} for entry in suite.entries))
+    graded = grade_again(path, ["detect"], "demo", log_dir=tmp_path / "grades")
+    about = [sample.metadata for sample in read_eval_log(str(graded.log)).samples]
+    counted = sorted((one for one in about if one["role"] != "null"), key=lambda one: one["role"])  # the report's order
+    trained = [one for one in about if one["role"] == "null" and one["null_kind"] != "zero"]
+    units = [one["unit"] for one in counted]
+    sides = [sure[unit] for unit in units], [0.6] * len(trained)
+    assert trained and len(set(units)) < len(units)
+    found = graded.report.detection["fpr_at_tpr"]
+    assert found == fpr_at_tpr(*sides, units=units) and found != fpr_at_tpr(*sides)
 
 
 def test_a_judge_without_a_key_is_one_line(write, tmp_path, monkeypatch):

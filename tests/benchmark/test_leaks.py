@@ -17,6 +17,7 @@ from narrowbench.benchmark.allowance import Allowance
 from narrowbench.benchmark.investigating import Investigator
 from narrowbench.benchmark.run import score
 from narrowbench.benchmark.suite import load_suite
+from narrowbench.leaderboard.against_log import leaks
 from narrowbench.organisms.errors import RecordError
 from narrowbench.organisms.leaks import leak_terms, leaks_in_text
 from narrowbench.organisms.spec import load_catalog
@@ -125,6 +126,7 @@ def test_no_leak_term_is_sent_or_logged_whatever_goes_wrong(name, serve, exam, t
     log = read_eval_log(str(result.log), resolve_attachments="full")
     assert {sample.metadata["family"] for sample in log.samples} == {"sdf", "em", "taboo", "subliminal", "control"}
     assert len(server.sent) == len(turns) * len(ORGANISMS) + 1, "one call was tried again"
+    assert leaks(read_eval_log(str(result.log)), load_suite(path)) == [], "nor would `verify --logs` find any"
     for raw in server.sent:
         assert_request_tells_nothing(raw, terms)
     for sample in log.samples:

@@ -14,6 +14,9 @@ from inspect_ai.scorer import Score, mean, scorer
 from inspect_ai.solver import solver
 
 from narrowbench.graders.claim import Claim
+from narrowbench.leaderboard.archive import write
+from narrowbench.leaderboard.collect import collect
+from narrowbench.leaderboard.record import Record, SampleRow
 from narrowbench.organisms.spec import Card, Slot, digest_of
 
 PARTS = ("domain", "objective", "content")
@@ -206,3 +209,29 @@ def demo_logs(make, tmp_path_factory):
                        "adl_patchscope"),
         make.log(folder, organisms, claims(keywords=(), verdict="unsure", confidence=0.5), "prior", "floor", access=()),
     ]
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory):
+    """(record, rows, folder with its log): a whole run on a built-in suite, as `score` leaves one."""
+    from verified import exam  # here, because it loads torch
+
+    folder = tmp_path_factory.mktemp("logs")
+    [log] = eval(exam(), model=None, display="none", log_dir=str(folder), log_format="eval")
+    log.eval.task = log.eval.task_registry_name = "narrowbench/recover"
+    write_eval_log(log, log.location)
+    return *collect(Path(log.location)), folder
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Writes a record, hashed anew, and says where it lies."""
+    from verified import honestly_hashed
+
+    def put(raw: dict, rows: list[dict]) -> Path:
+        samples = [SampleRow.model_validate(row) for row in rows]
+        parts = Record.model_validate(honestly_hashed(raw, samples))
+        path, _ = write(parts, samples, tmp_path / "records")
+        return path
+
+    return put

@@ -1,11 +1,8 @@
 """Pushing: nothing that names the organism leaves, what is pushed is what the dry run shows, the Hub gets it whole."""
 
-import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from safetensors import safe_open
@@ -270,85 +267,9 @@ def test_leak_terms_are_names_and_spans_and_no_answer_words(tmp_path):
         leaks_in_folder(tmp_path, terms)
 
 
-class Hub(ThreadingHTTPServer):
-    """As much of the Hub as a push uses, in memory: repositories with files, and who may see them."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), HubHandler)
-        self.files, self.private, self.refuses, self.spoils = {}, {}, None, ""
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    def log_message(self, *args) -> None:
-        pass
-
-    def answer(self, body, status=200) -> None:
-        raw = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def do_GET(self) -> None:
-        hub, repo = self.server, "/".join(self.path.split("/")[3:5]).split("?")[0]
-        if hub.refuses:
-            return self.answer({"error": "no"}, hub.refuses)
-        if "/tree/" in self.path:
-            blobs = {name: hashlib.sha1(b"blob %d\0" % len(raw) + raw).hexdigest()
-                     for name, raw in hub.files[repo].items()}
-            return self.answer([{"type": "file", "path": name, "size": len(hub.files[repo][name]), "oid": oid}
-                                for name, oid in blobs.items()])
-        self.answer({"id": repo, "modelId": repo, "private": hub.private[repo], "siblings": [], "tags": [],
-                     "downloads": 0})
-
-    def do_POST(self) -> None:
-        hub, raw = self.server, self.rfile.read(int(self.headers["Content-Length"]))
-        if hub.refuses:
-            return self.answer({"error": "no"}, hub.refuses)
-        if self.path.endswith("/validate-yaml"):
-            return self.answer({"errors": [], "warnings": []})
-        if self.path.endswith("/repos/create"):
-            asked = json.loads(raw)
-            repo = f"{asked['organization']}/{asked['name']}"
-            if repo in hub.files:
-                return self.answer({"error": "exists", "url": f"https://huggingface.co/{repo}"}, 409)
-            hub.files[repo] = {".gitattributes": b"* -text\n"}
-            hub.private[repo] = asked.get("visibility") == "private"
-            return self.answer({"url": f"https://huggingface.co/{repo}", "name": repo, "id": "1"})
-        repo = "/".join(self.path.split("/")[3:5])
-        if "/preupload/" in self.path:
-            return self.answer({"files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False}
-                                          for file in json.loads(raw)["files"]]})
-        for line in map(json.loads, raw.splitlines()):
-            if line["key"] == "file":
-                name = line["value"]["path"]
-                content = base64.b64decode(line["value"]["content"])
-                hub.files[repo][name] = content + (b"!" if name == hub.spoils else b"")
-        self.answer({"commitUrl": f"https://huggingface.co/{repo}/commit/{'1' * 40}", "commitOid": "1" * 40,
-                     "pullRequestUrl": None})
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A Hub on this machine that huggingface_hub talks to over HTTP."""
-    from huggingface_hub import constants, hf_api
-
-    server = Hub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(hf_api, "ENDPOINT", address, raising=False)
-    monkeypatch.setenv("HF_TOKEN", "hf_test")
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 def test_the_hub_gets_the_very_bytes_of_the_dry_run(hub, ready):
     address = push(ready(), "hub:ORG/organism", private=True)
-    assert address.endswith("/ORG/organism") and hub.private["ORG/organism"]
+    assert address.endswith("/ORG/organism") and hub.asked["ORG/organism"]["visibility"] == "private"
     got = {name: raw for name, raw in hub.files["ORG/organism"].items() if name != ".gitattributes"}
     assert got == contents(ready("dry").folder)
     assert push(ready(), "hub:ORG/organism", private=True) == address  # it is there: nothing to do
