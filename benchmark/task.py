@@ -211,6 +211,7 @@ def _about(chosen: Suite, method: dict[str, Any], investigator: dict[str, Any], 
         "method": method, "investigator": investigator, "epochs": epochs, "graders": GRADERS,
         "probes": {"digest": chosen.probes.digest, "n": len(chosen.probes.texts),
                    "distinct_prefixes": background["distinct_prefixes"]},
+        "budget": asdict(chosen.budget),
         "evidence_sha256": digest, "evidence_seed": seed, "device": kind_of_device(device)}
     depends = {"about": about, "evidence": [reading.key for reading in readings.cells],
                "organisms": [reading.organism.digest for reading in readings.cells],

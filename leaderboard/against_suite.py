@@ -9,6 +9,7 @@ bit from one C library to the next. A method that asked a judge has no limit of 
 
 import ast
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def _about(record: Record, suite: Suite) -> Iterator[str]:
             yield f"suite.{name} is {said!r}, the suite's is {so!r}"
     if (record.run.probes.digest, record.run.probes.n) != (suite.probes.digest, len(suite.probes.texts)):
         yield "run.probes are not those of the suite"
+    if record.run.budget.model_dump() != asdict(suite.budget):
+        yield "run.budget is not that of the suite"
 
 
 def _incomplete(have: list[tuple[str, int]], wanted: list[tuple[str, int]]) -> str:

@@ -41,7 +41,7 @@ _SAMPLE_KEYS = ("organism", "pair", "unit", "family", "role", "null_kind", "doma
                 "healthy", "train_seed", "weights_sha256", "regrown", "evidence_sha256", "cost", "gate")
 _METHOD_KEYS = ("name", "version", "role", "access", "source_sha256", "settings", "config_sha256", "tuned_on",
                 "summary")
-_RUN_KEYS = ("command", "device", "probes", "graders", "versions", "git")
+_RUN_KEYS = ("command", "device", "probes", "budget", "graders", "versions", "git")
 
 
 def collect(log_path: Path, grades: Grades | None = None) -> tuple[Record, list[SampleRow]]:

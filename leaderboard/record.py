@@ -103,6 +103,14 @@ class ProbesInfo(_Frozen):
     distinct_prefixes: int = Field(ge=1)
 
 
+class BudgetInfo(_Frozen):
+    """What the method could spend on one organism. None = unlimited; seconds also for a method that asks a judge."""
+
+    forward_tokens: int | None = Field(ge=1)
+    generated_tokens: int | None = Field(ge=1)
+    seconds: float | None = Field(gt=0)
+
+
 class Checkout(_Frozen):
     """The commit of the code that ran. `dirty`: it had changes that were not committed."""
 
@@ -122,6 +130,7 @@ class Run(_Frozen):
     evidence_seed: int
     evidence_sha256: str = Sha256
     probes: ProbesInfo
+    budget: BudgetInfo
     graders: dict[str, str]
     """Judge-free graders and their versions."""
     versions: dict[str, str]

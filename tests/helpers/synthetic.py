@@ -11,8 +11,8 @@ import numpy as np
 
 from narrowbench.leaderboard.archive import samples_path
 from narrowbench.leaderboard.record import (
-    ClaimRow, DetectRow, InvestigatorInfo, LogRef, MethodInfo, Panel, ProbesInfo, Record, RecoveryRow, Run, SampleRow,
-    Suite, samples_text)
+    BudgetInfo, ClaimRow, DetectRow, InvestigatorInfo, LogRef, MethodInfo, Panel, ProbesInfo, Record, RecoveryRow, Run,
+    SampleRow, Suite, samples_text)
 from narrowbench.organisms.spec import Card, Slot, digest_of
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -85,6 +85,7 @@ def record_of(name: str, skill: float, known: list[Card], rng, role: str = "meth
                 command=f"narrowbench score --method {name} --suite nano-bench", evidence_seed=0,
                 evidence_sha256=DIGEST, device="cpu", epochs=1, git=None,
                 probes=ProbesInfo(digest=DIGEST, n=1000, distinct_prefixes=612),
+                budget=BudgetInfo(forward_tokens=None, generated_tokens=None, seconds=300),
                 graders={"recovery": "1", "detect": "1"}, versions={"torch": "2.13.0", "inspect_ai": "0.3.285"}),
         panel=None, log=LogRef(sha256=DIGEST, eval_id="e"))
     return record, rows

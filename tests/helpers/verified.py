@@ -6,6 +6,7 @@ Example: `record, rows = plain(honest); rows[0]["cost"]["seconds"] = 1e6; reason
 """
 
 import json
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def exam():
              "investigator": {"name": "reader", "sha256": load_investigator("reader").sha256},
              "graders": {"recovery": "1", "detect": "1"},
              "probes": {"digest": suite.probes.digest, "n": len(suite.probes.texts), "distinct_prefixes": 9},
+             "budget": asdict(suite.budget),
              "evidence_sha256": evidence, "evidence_seed": 0, "device": "cpu", "epochs": 1,
              "command": f"narrowbench score --method prior --suite {SUITE} --investigator reader --seed 0",
              "git": {"commit": "0" * 40, "dirty": False}, "versions": {"python": "3.11.7"}}

@@ -110,6 +110,7 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
                    "tuned_on": "dev", "summary": f"{method} looks at things."},
         "investigator": {"name": "reader", "sha256": digest_of("reader")}, "graders": {"recovery": "1", "detect": "1"},
         "probes": {"digest": digest_of("probes"), "n": 1000, "distinct_prefixes": 612},
+        "budget": {"forward_tokens": None, "generated_tokens": None, "seconds": 300},
         "evidence_sha256": digest, "evidence_seed": evidence_seed, "device": "cpu", "git": None,
         "versions": {"torch": "2.13.0", "inspect_ai": "0.3.285", "python": "3.11.7"},
         "command": f"narrowbench score --method {method} --suite {suite}"} | (about or {})

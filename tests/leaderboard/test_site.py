@@ -232,6 +232,7 @@ def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
     log = make.log(tmp_path / "logs", organisms, claims, method=HOSTILE, suite=HOSTILE, access=(HOSTILE,), about={
         "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
         "graders": {HOSTILE: HOSTILE}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
+        "budget": {"forward_tokens": None, "generated_tokens": None, "seconds": None},
         "suite": {"id": HOSTILE, "digest": HOSTILE, "tier": HOSTILE, "split": HOSTILE}})
     site = tmp_path / "site"
     result = publish([log], tmp_path / "records", site)

@@ -246,3 +246,14 @@ def test_a_wrong_target_is_told_before_anything_is_written(run, plain_log, tmp_p
     for wrong in (("--dry-run",), ("--private",), ("--private", "--to", f"folder:{tmp_path / 'there'}")):
         code, out, _ = run(*words, *wrong)
         assert code == 2 and wrong[0] in out and not any(tmp_path.iterdir())
+
+
+def test_a_page_of_records_alone_is_sent_by_site_as_well(run, page, tmp_path):
+    site, records = page
+    target, before = f"folder:{tmp_path / 'there'}", contents(tmp_path)
+    code, output, _ = run("site", records, "--out", site, "--to", target, "--dry-run")
+    assert code == 0 and "nothing was written or sent" in output and contents(tmp_path) == before
+    code, output, _ = run("site", records, "--out", site, "--to", target, "--json")
+    sent = json.loads(output)["sent"]
+    assert code == 0 and sent["place"] == str(tmp_path / "there")
+    assert sent["files"] == sizes(contents(tmp_path / "there"))
