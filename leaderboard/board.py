@@ -221,7 +221,8 @@ def _slices(verified: list[Entry]) -> list[Slice]:
         pairs = compare(scores_MU) if len(units) >= MIN_UNITS_BOOTSTRAP else None
         if pairs:
             members = [replace(entry, rank=rank) for entry, rank in zip(members, pairs.ranks(), strict=True)]
-        made.append(Slice(tuple(members), tuple(units), withheld, smallest_difference(scores_MU), pairs))
+        smallest = smallest_difference(scores_MU, pairs.critical_t) if pairs else smallest_difference(scores_MU)
+        made.append(Slice(tuple(members), tuple(units), withheld, smallest, pairs))
     return sorted(made, key=lambda part: (-len(part.units), sorted(part.withheld)))
 
 

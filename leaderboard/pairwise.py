@@ -7,6 +7,7 @@ Westfall and Young (1993), single step: the largest studentised mean difference 
 of the units that all pairs share, so that the chance of separating any two equal methods is at most 5% (SCORING).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ class Pairs:
 
     difference_MM: np.ndarray
     p_MM: np.ndarray
+    critical_t: float
+    """A paired t above this tells two methods apart, whichever pair it is: 1.96 and more, the more pairs there are."""
 
     def separated(self, i: int, j: int) -> bool:
         """Whether the two are told apart at 5% over all pairs."""
@@ -64,7 +67,13 @@ def compare(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> Pairs:
     n_as_large_MM = n_flips - np.searchsorted(largest_R, observed_MM * TIE)
     p_MM = (1 + n_as_large_MM) / (n_flips + 1)
     np.fill_diagonal(p_MM, 1.0)
-    return Pairs(difference_MM, p_MM)
+    return Pairs(difference_MM, p_MM, _t_of(float(np.quantile(largest_R, LEVEL)), n_units))
+
+
+def _t_of(ratio: float, n_units: int) -> float:
+    """Student's t of n differences whose mean squared is this share of their sum of squares."""
+    left = 1 - n_units * ratio
+    return math.sqrt((n_units - 1) * n_units * ratio / left) if left > 1e-12 else math.inf
 
 
 def _inverse_squares(scores_MU: np.ndarray) -> np.ndarray:

@@ -118,7 +118,8 @@ def families_table(board: Board) -> str:
                  for part in ("recovery", *PARTS)}
         return f"{number(means['recovery'])} ({', '.join(number(means[part]) for part in PARTS)})" if readings else "–"
 
-    return _table(("method", *(f"{_code(family)}, {len(units[family])} domains" for family in families)),
+    sizes = {family: f"{len(of)} domain{'' if len(of) == 1 else 's'}" for family, of in units.items()}
+    return _table(("method", *(f"{_code(family)}, {size}" for family, size in sizes.items())),
                   ((_name(entry), *(cell(entry, family) for family in families)) for entry in _scored(board)))
 
 
@@ -167,14 +168,20 @@ def control_table(board: Board) -> str:
 
 def nulls_table(board: Board) -> str:
     """Trained nulls that the verdict calls an objective, by what they were trained on; the zero adapter apart."""
-    kinds = [kind for kind in ("broad", "text", "zero") if any(o.row.null_kind == kind for o in board.nulls)]
+    exam = suite_of(board.record)
+    formats = {entry.spec.id: entry.spec.params.get("format", "") for entry in exam.entries} if exam else {}
 
-    def cell(entry: Entry, kind: str) -> str:
-        flags = [r.row.detect.flagged for r in entry.readings.values() if r.row.null_kind == kind]
+    def kind(row: SampleRow) -> str:
+        return " ".join(filter(None, (row.null_kind, formats.get(row.organism, ""))))
+
+    kinds = sorted({kind(o.row) for o in board.nulls})
+
+    def cell(entry: Entry, of: str) -> str:
+        flags = [r.row.detect.flagged for r in entry.readings.values() if r.row.role == "null" and kind(r.row) == of]
         return f"{sum(flags)} of {len(flags)}" if flags else "–"
 
     return _table(("method", *kinds, "false alarms [95%]"), (
-        (_name(entry), *(cell(entry, kind) for kind in kinds), _estimate(entry.fpr.value, entry.fpr)
+        (_name(entry), *(cell(entry, of) for of in kinds), _estimate(entry.fpr.value, entry.fpr)
          if entry.fpr else "–") for entry in _scored(board)))
 
 
@@ -193,7 +200,7 @@ def _pairs_of(part: Slice, name: str) -> str:
 
     return (f"{name.capitalize()}: {len(apart) // 2} of {n * (n - 1) // 2} pairs are told apart; smallest difference "
             f"likely to be found {number(part.smallest_difference)}\n\n" + _table(
-                ("rank", "method", "surely better than", "surely worse than"),
+                ("rank", "method", "told apart: better than", "told apart: worse than"),
                 ((f"{entry.rank[0]}-{entry.rank[1]}", _name(entry), others(i, 1), others(i, -1))
                  for i, entry in enumerate(part.members))))
 
@@ -219,10 +226,9 @@ def seeds_table(board: Board) -> str:
 
 def cost_table(board: Board) -> str:
     """What reading one organism takes, mean over organisms, cheapest first."""
-    return _table(("method", "recovery", "seconds", "forward tokens", "generated tokens", "FLOPs", "peak MiB"), (
+    return _table(("method", "recovery", "seconds", "forward tokens", "generated tokens", "FLOPs"), (
         (_name(entry), number(entry.mean), f"{entry.seconds:.2f}", *(_count(entry.cost.get(key)) for key in (
-            "forward_tokens", "generated_tokens", "flops")), number(entry.cost.get("peak_bytes", 0) / 2**20, 0))
-        for entry in sorted(_scored(board), key=lambda entry: entry.seconds)))
+            "forward_tokens", "generated_tokens", "flops"))) for entry in sorted(_scored(board), key=lambda entry: entry.seconds)))
 
 
 TABLES: dict[str, Callable[[Board], str]] = {

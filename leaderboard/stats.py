@@ -25,6 +25,8 @@ from .pairwise import N_SIGN_FLIPS, compare
 from .record import SampleRow
 
 Sample = tuple[int, SampleRow]
+POWER_Z = 0.84
+"""Normal quantile of 4 in 5: how far beyond the critical value a difference must lie to be found that often."""
 
 
 def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
@@ -99,18 +101,22 @@ def identified(samples: Sequence[Sample], cards: Sequence[Card]) -> dict[str, Id
     return identification(list(first.values()), cards)
 
 
-def smallest_difference(scores_MU: np.ndarray) -> float | None:
-    """The difference between two methods that this many units would show in 4 of 5 tries: 2.8 sd / sqrt(n).
+def smallest_difference(scores_MU: np.ndarray, critical_t: float = 1.96) -> float | None:
+    """The difference between two methods that this many units would show in 4 of 5 tries: (t + 0.84) sd / sqrt(n).
 
     sd is that of the paired differences, the median over pairs of methods; with one method, that of its own scores.
-    None with fewer than two units or no method.
+    None with fewer than two units or no method, or where nothing could show one.
+
+    Args:
+        critical_t: What a paired t has to exceed: `Pairs.critical_t`, or 1.96 for one comparison alone.
     """
     n_methods, n_units = scores_MU.shape
     if n_units < 2 or n_methods < 1:
         return None
     pairs_UP = scores_MU.T if n_methods == 1 else np.concatenate(
         [(scores_MU[i] - scores_MU[:i]).T for i in range(1, n_methods)], axis=1)
-    return 2.8 * float(np.median(np.std(pairs_UP, axis=0, ddof=1))) / math.sqrt(n_units)
+    found = (critical_t + POWER_Z) * float(np.median(np.std(pairs_UP, axis=0, ddof=1))) / math.sqrt(n_units)
+    return found if math.isfinite(found) else None
 
 
 def rank_intervals(scores_MU: np.ndarray, n_flips: int = N_SIGN_FLIPS) -> list[tuple[int, int]] | None:

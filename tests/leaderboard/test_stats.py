@@ -109,6 +109,22 @@ def test_the_smallest_difference_is_that_of_paired_scores():
     scores_MU = np.array([[0.1, 0.5, 0.9], [0.0, 0.5, 1.0]])
     assert smallest_difference(scores_MU) == pytest.approx(2.8 * 0.1 / math.sqrt(3))
     assert smallest_difference(scores_MU[:, :1]) is None and smallest_difference(np.empty((0, 3))) is None
+    assert smallest_difference(scores_MU, 4.0) == pytest.approx(4.84 * 0.1 / math.sqrt(3))
+
+
+def test_the_critical_t_is_that_at_which_pairs_are_told_apart_and_grows_with_their_number():
+    rng, n_units = np.random.default_rng(0), 20
+    alone = compare(rng.normal(size=(2, n_units)), n_flips=9_999).critical_t
+    assert alone == pytest.approx(2.09, abs=0.15), "Student's t at 19 degrees of freedom"
+    many = compare(rng.normal(size=(18, n_units)), n_flips=9_999)
+    assert many.critical_t > alone + 1
+    scores_MU = rng.normal(size=(18, n_units)) + np.linspace(0, 2, 18)[:, None]
+    pairs = compare(scores_MU, n_flips=9_999)
+    for i in range(18):
+        for j in range(i):
+            d = scores_MU[i] - scores_MU[j]
+            t = abs(d.mean()) / (d.std(ddof=1) / math.sqrt(n_units))
+            assert pairs.separated(i, j) == (t > pairs.critical_t) or abs(t - pairs.critical_t) < 0.02
 
 
 def test_detection_leaves_the_zero_adapter_out():
