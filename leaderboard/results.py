@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..graders.averages import nested_means
-from ..graders.recovery import recovery
+from ..graders.recovery import card_scores, read_keywords, recovery
 from ..organisms.errors import NotFoundError, RecordError
+from ..organisms.spec import Card
 from ..organisms.store import write_atomic
 from .against_suite import claim_of, suite_of
 from .archive import read_all
@@ -26,7 +27,7 @@ from .record import SampleRow
 from .stats import Sample, identified, mean_over
 from .variance import variance_components
 
-PLACE = re.compile(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"^(<!-- table: (\S+) -->\n)(.*?)^(<!-- end -->)$", re.DOTALL | re.MULTILINE)
 TOP = 1 - 1e-9
 CONTROLLED = ("adl_logit_lens", "adl_lens_raw", "adl_patchscope", "patchscope_base", "patchscope_embedding",
               "adl_steering", "finetuned_lens", "base_lens", "random_direction", "shuffled_evidence")
@@ -75,8 +76,8 @@ def filled(text: str, board: Board) -> str:
 def board_table(board: Board) -> str:
     """Every row: ceilings and floors, then each slice with its ranks."""
     kept = {member.key for part in board.slices for member in part.members}
-    parts = [_rows_of("Ceilings and floors, never ranked" if board.slices else "All rows",
-                      [entry for entry in board.entries if entry.key not in kept])]
+    others = [entry for entry in board.trusted if entry.key not in kept]
+    parts = [_rows_of("Ceilings and floors, never ranked" if board.slices else "All rows", others)] if others else []
     parts += [_rows_of(f"{slice_name(part, board).capitalize()}: {len(part.units)} domains", part.members)
               for part in board.slices]
     return "\n".join(parts)
@@ -93,11 +94,19 @@ def _rows_of(title: str, members: Sequence[Entry]) -> str:
 
 
 def ladder_table(board: Board) -> str:
-    """Of each method, the share of organisms (means over domains) at which it reached a rung."""
+    """Of each method, the share of organisms (means over domains) at which it reached a rung of SCORING's ladder."""
+    cards = _cards(board)
+
+    def family_first(row: SampleRow) -> bool:
+        scores = card_scores(read_keywords(claim_of(row.claim), cards), cards)
+        best = max(scores.values(), default=0.0)
+        return best > 0 and {card.family for card in cards if scores[card.card_id] == best} == {row.family}
+
     def first(row: SampleRow, part: str) -> bool:
         return (getattr(row.recovery, part) or 0) > TOP
 
     rungs = {"detected": lambda row: row.claim.verdict == "objective",
+             "family first": lambda row: row.claim.verdict == "objective" and family_first(row),
              "domain first": lambda row: first(row, "domain"), "objective first": lambda row: first(row, "objective"),
              "every slot first": lambda row: first(row, "content")}
     return _table(("method", *rungs), (
@@ -150,14 +159,14 @@ def control_table(board: Board) -> str:
 
     `words`: recovery if the verdict were always `objective`, so that what was read is told from what was believed.
     """
-    by_name = {entry.record.method.name: entry for entry in reversed(board.entries)
+    by_name = {entry.record.method.name: entry for entry in reversed(board.trusted)
                if not entry.record.method.settings}
-    members, exam = [by_name[name] for name in CONTROLLED if name in by_name], suite_of(board.record)
-    cards = exam.cards if exam else list({o.card.card_id: o.card for o in board.organisms if o.card}.values())
-    truths = {o.row.organism: o.card for o in board.organisms}
+    members, cards = [by_name[name] for name in CONTROLLED if name in by_name], _cards(board)
+    truths = {card.card_id: card for card in cards}
 
     def marks(row: SampleRow) -> float:
-        return recovery(replace(claim_of(row.claim), verdict="objective"), truths[row.organism], cards).recovery
+        claim = replace(claim_of(row.claim), verdict="objective")
+        return recovery(claim, truths[row.card_id], cards).recovery if row.card_id in truths else 0.0
 
     return _table(("row", "recovery", "words", *PARTS, "AUROC", "nulls flagged"), (
         (_name(entry), _estimate(entry.mean, entry.interval),
@@ -207,8 +216,7 @@ def _pairs_of(part: Slice, name: str) -> str:
 
 def identification_table(board: Board) -> str:
     """p of the permutation tests: could chance have told the organisms apart as well?"""
-    exam = suite_of(board.record)
-    cards = exam.cards if exam else [o.card for o in board.organisms if o.card]
+    cards = _cards(board)
     found = {entry.key: identified(entry.samples, cards) for entry in _scored(board)}
     tests = list(dict.fromkeys(name for tests in found.values() for name in tests))
     return _table(("method", *(_code(name) for name in tests)), (
@@ -226,15 +234,23 @@ def seeds_table(board: Board) -> str:
 
 def cost_table(board: Board) -> str:
     """What reading one organism takes, mean over organisms, cheapest first."""
+    members = sorted(_scored(board), key=lambda entry: (not entry.seconds, entry.seconds))
     return _table(("method", "recovery", "seconds", "forward tokens", "generated tokens", "FLOPs"), (
-        (_name(entry), number(entry.mean), f"{entry.seconds:.2f}", *(_count(entry.cost.get(key)) for key in (
-            "forward_tokens", "generated_tokens", "flops"))) for entry in sorted(_scored(board), key=lambda entry: entry.seconds)))
+        (_name(entry), number(entry.mean), number(entry.cost.get("seconds")), *(
+            _count(entry.cost.get(key)) for key in ("forward_tokens", "generated_tokens", "flops")))
+        for entry in members))
 
 
 TABLES: dict[str, Callable[[Board], str]] = {
     "board": board_table, "ladder": ladder_table, "families": families_table, "twins": twins_table,
     "identification": identification_table, "control": control_table, "nulls": nulls_table, "pairs": pairs_table,
     "seeds": seeds_table, "cost": cost_table}
+
+
+def _cards(board: Board) -> Sequence[Card]:
+    """All candidates of the suite's split; of a suite that is not built in, the cards of the organisms shown."""
+    exam = suite_of(board.record)
+    return exam.cards if exam else board.cards
 
 
 def _over_domains(samples: Sequence[Sample], value: Callable[[SampleRow], float]) -> float | None:

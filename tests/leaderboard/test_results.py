@@ -1,5 +1,6 @@
 """Tables of a results page: they say what the records say, leave the text alone, and the shipped page is up to date."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,21 @@ def test_the_board_shows_what_the_entries_hold(records):
     assert rows_of(TABLES["board"](board))["`sink`"][0] == ""
 
 
-def test_rungs_are_shares_of_organisms_and_never_rise(records):
+def test_rungs_are_shares_of_organisms(records):
     for cells in rows_of(TABLES["ladder"](board_of(records))).values():
         if cells[0].startswith("`"):
-            detected, domain = float(cells[1]), float(cells[2])
-            assert 0 <= domain <= detected <= 1
+            detected, family, domain = map(float, cells[1:4])
+            assert 0 <= domain <= detected <= 1 and 0 <= family <= detected
+
+
+def test_a_strangers_row_of_a_known_name_stands_in_no_table(records, tmp_path):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    before = {name: table(board_of(folder)) for name, table in TABLES.items()}
+    rng = np.random.default_rng(1)
+    for name in ("adl_logit_lens", "strong"):
+        write(*record_of(name, 1.0, KNOWN, rng, day=300), folder)
+    assert {name: table(board_of(folder)) for name, table in TABLES.items()} == before
 
 
 def test_a_pair_is_told_apart_only_if_both_are_read_as_themselves(records):
@@ -102,13 +113,16 @@ def test_unknown_tables_pages_and_suites_are_named(records, tmp_path):
 
 
 def test_a_name_is_no_markdown():
-    record, rows = hostile_record("<script>alert(1)</script>|`[x](y)")
+    record, rows = hostile_record("<!-- end --><script>alert(1)</script>|`[x](y)")
     [board] = boards([(record, rows)])
     for name, table in TABLES.items():
         made = table(board)
         lines = [line for line in made.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) <= 1, name
         assert all("<script>" not in part for part in made.split("`")[::2]), f"{name}: outside code"
+        page = f"<!-- table: {name} -->\nold\n<!-- end -->\nafter\n"
+        once = filled(page, board)
+        assert filled(once, board) == once and once.endswith("\n<!-- end -->\nafter\n"), "a name ends no table"
 
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="no results are published yet")
