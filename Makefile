@@ -23,7 +23,7 @@ test-rest: $(STAMP)  ## what `make test` leaves out: slow and browser tests
 
 test-all: test test-rest
 
-results: $(STAMP)  ## the shipped board and docs/results-nano.md anew: every method on nano-2026.1, 40-60 minutes on 2 cores
+results: $(STAMP)  ## the shipped board and docs/results-nano.md anew: every method on nano-2026.1, 30-60 minutes on 2 cores
 	$(BIN)/narrowbench score -m all --suite nano-2026.1 --log-dir logs/nano-2026.1
 	$(BIN)/narrowbench publish logs/nano-2026.1 --records leaderboard/results --level rerun --by "the maintainers"
 	$(BIN)/narrowbench results leaderboard/results --page docs/results-nano.md
