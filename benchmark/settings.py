@@ -11,6 +11,7 @@ Settings are the parameters of a method's class. A value is what YAML reads: a n
 import inspect
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
@@ -22,6 +23,8 @@ from .evidence_judge import must_be_named
 from .method import Method, load_method
 
 MAX_SUMMARY = 400
+METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+:/-]{0,79}$"
+"""What a method's `name` may be: it stands in commands, file names and tables."""
 
 
 def parse_values(option: str, flag: str) -> tuple[str, list[Any]]:
@@ -93,12 +96,21 @@ def configured(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Me
 
     Raises:
         EvidenceError: it needs a judge, and its settings name none.
+        SpecError: its class has a name under which nothing can be published.
     """
     default, source_sha256 = load_method(name)
+    check_name(default.name)
     method = build(type(default), settings) if settings else default
     if needs_judge(method):
         must_be_named(method.name, method.judge)
     return method, source_sha256
+
+
+def check_name(name: Any) -> None:
+    """Raises SpecError if a method cannot be called so; said before anything is computed."""
+    if not isinstance(name, str) or not re.fullmatch(METHOD_NAME, name):
+        raise SpecError(f"a method cannot be called {str(name)[:100]!r}: at most 80 letters, digits and _ . + : / -, "
+                        "beginning with a letter or digit. Change `name` in its class, such as name = 'my_idea'.")
 
 
 def needs_judge(method: Method) -> bool:
