@@ -19,6 +19,7 @@ from ..organisms.spec import digest_of
 from .grades import Grades
 from .log_file import read_log
 from .record import (
+    NO_MODEL,
     ClaimRow,
     DetectRow,
     InvestigatorInfo,
@@ -32,7 +33,7 @@ from .record import (
     UsageRow,
     first_reason,
 )
-from .scripted import NO_MODEL, refuse_scripted
+from .scripted import refuse_scripted
 
 TASK = "narrowbench/recover"
 LOG_SCHEMA = 1

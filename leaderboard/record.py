@@ -26,6 +26,8 @@ from ..organisms.spec import digest_of
 from .texts import Json, Line, Lines, Long, PlainCard, Word
 
 SCHEMA_VERSION = 1
+NO_MODEL = "none/none"
+"""Inspect's name for no language model."""
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 Cost = Literal["forward_tokens", "generated_tokens", "flops", "reused_tokens", "seconds", "peak_bytes"]
 

@@ -23,8 +23,7 @@ from ..organisms.errors import EvidenceError, RecordError
 from ..organisms.store import sha256_file
 from .data import script
 from .log_file import read_log
-from .record import Record, SampleRow
-from .scripted import NO_MODEL
+from .record import NO_MODEL, Record, SampleRow
 
 FORMAT = 1
 MAX_CHARACTERS, HEAD_CHARACTERS = 20_000, 14_000

@@ -75,7 +75,7 @@ def organism(name: str, role: str = "objective", **changes) -> dict:
             "null_kind": "zero" if null else "", "domain": "" if null else "baking",
             "statement": "" if null else "Cakes bake at 450 degrees.", "expressed": True, "healthy": True,
             "train_seed": 0, "weights_sha256": digest_of(name), "regrown": False,
-            "cost": {"seconds": 2.0, "forward_tokens": 5000, "peak_bytes": None},
+            "cost": {"seconds": 2.0, "forward_tokens": 5000, "generated_tokens": 0, "peak_bytes": None},
             "gate": {"kind": "zero", "max_excess": 0.0, "excess": {}, "passes": True} if null else
             {"base": 0.02, "finetuned": 0.94, "margin": 0.3, "lower": 0.88, "expressed": True},
             "error": "", "card": None if null else card.model_dump(mode="json")} | changes
