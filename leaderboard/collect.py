@@ -90,8 +90,8 @@ def _admit(log: EvalLog) -> None:
     if log.invalidated:
         raise RecordError("it was invalidated after it was written")
     if spec.config.limit is not None or spec.config.sample_id is not None:
-        raise RecordError("only some of its suite's organisms were investigated (Inspect's `limit` or `sample_id`). Run "
-                          "it with `narrowbench score`")
+        raise RecordError("only some of its suite's organisms were investigated (Inspect's `limit` or `sample_id`). "
+                          "Run it with `narrowbench score`")
     refuse_scripted(log)
 
 

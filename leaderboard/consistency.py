@@ -83,7 +83,8 @@ def contradictions(record: Record, rows: Sequence[SampleRow]) -> list[str]:
             (name, epoch) for name in first for epoch in range(1, record.run.epochs + 1)):
         found.append(f"not every organism is there once in each of {record.run.epochs} epochs")
     for row in rows:
-        found += [f"sample {row.sample_id}: {line}" for line in (*_failure(row), *_cost(row), *_use(row, record.investigator))]
+        found += [f"sample {row.sample_id}: {line}"
+                  for line in (*_failure(row), *_cost(row), *_use(row, record.investigator))]
         same = first.get(row.sample_id, row)
         if any(getattr(row, key) != getattr(same, key) for key in ("evidence_sha256", "cost", "weights_sha256",
                                                                    "failure", "gate")):

@@ -65,7 +65,7 @@ def why_not(error: Exception) -> str:
 
 
 def _check_size(path: Path) -> None:
-    """Raises ValueError for a log that would fill the memory; looks at what it says of itself, before it is unpacked."""
+    """Raises ValueError for a log that would fill the memory; asks what it says of itself, before it is unpacked."""
     n_bytes, n_entries = path.stat().st_size, 1
     if path.suffix == ".eval":
         with zipfile.ZipFile(path) as archive:

@@ -1,7 +1,7 @@
 """Which texts may stand in a record: limited in length, and without characters that nobody sees.
 
-Main objects: types of pydantic fields: `Line` (an identifier, one line), `Long` (a command), `Word` (a keyword), `Lines`
-(prose), `Json` (settings), `PlainCard` (a card of such texts).
+Main objects: types of pydantic fields: `Line` (an identifier, one line), `Long` (a command), `Word` (a keyword),
+`Lines` (prose), `Json` (settings), `PlainCard` (a card of such texts).
 Example: `version: Line`
 
 A record is shown on pages and terminals, and its command is copied from there: a character that ends, hides or turns a
