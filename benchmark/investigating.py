@@ -23,6 +23,7 @@ from ..organisms.code import code_sha256
 from ..organisms.errors import InvestigationError, NotFoundError
 from .allowance import Allowance
 from .model_roles import generation, parse_roles, role_words
+from .one_line import one_line
 
 FOLDER = Path(__file__).parent / "investigators"
 _SECRET = re.compile("key|secret|passw|credential|token(?!s|iz)|auth|header|cookie|bearer|signature", re.IGNORECASE)
@@ -199,7 +200,7 @@ class Investigator:
         words += [("--model-role", word) for role, models in self.roles.items()
                   for word in role_words(role, models, _open(self._role_options(role)))]
         words += [("--model-base-url", self._open_url)] if self.base_url else []
-        words += [("-M", f"{key}={value}") for key, value in self._open_args.items()]
+        words += [("-M", f"{key}={_word(value)}") for key, value in self._open_args.items()]
         words += [(GENERATION[key], str(value)) for key, value in self.config.items() if key in GENERATION]
         words += [(f"--{name}", str(value)) for name, value in asdict(self.allowance).items()
                   if self.model and value != getattr(Allowance(), name) and value is not None]
@@ -223,6 +224,16 @@ class Investigator:
         return {"model": self.model or None, "model_base_url": self.base_url or None,
                 "model_args": dict(self.model_args), "model_roles": roles or None, "max_samples": self.max_samples,
                 "max_retries": self.retries, "attempt_timeout": self.call_s, **self.config, **KEEP_WHAT_IS_DONE}
+
+
+def _word(value: Any) -> str:
+    """A value as `-M` reads it back: a text as it is, where that reads as itself."""
+    try:
+        if isinstance(value, str) and value.isprintable() and yaml.safe_load(value) == value:
+            return value
+    except yaml.YAMLError:
+        pass
+    return one_line(value)
 
 
 def _open(value: Any) -> Any:

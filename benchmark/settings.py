@@ -10,7 +10,6 @@ Settings are the parameters of a method's class. A value is what YAML reads: a n
 
 import inspect
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import shorten
@@ -21,6 +20,7 @@ import yaml
 from ..organisms.errors import NarrowbenchError, SpecError
 from .evidence_judge import must_be_named
 from .method import Method, load_method
+from .one_line import one_line
 
 MAX_SUMMARY = 400
 METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+:/-]{0,79}$"
@@ -161,7 +161,7 @@ def shared_out(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, d
 
 def words(settings: Mapping[str, Any]) -> list[str]:
     """`KEY=VALUE` each, as `parse_settings` reads them back."""
-    return [f"{key}={_text(value)}" for key, value in settings.items()]
+    return [f"{key}={one_line(value)}" for key, value in settings.items()]
 
 
 def label(name: str, settings: Mapping[str, Any]) -> str:
@@ -171,11 +171,6 @@ def label(name: str, settings: Mapping[str, Any]) -> str:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _text(value: Any) -> str:
-    """A value as `parse_values` reads it back."""
-    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
 
 
 def _json(value: Any) -> str:
