@@ -157,7 +157,7 @@ def _row(sample: EvalSample, asks: bool, grades: Grades | None) -> SampleRow:
         raise RecordError(f"{name} lacks the score {missing[0]!r}")
     claim = Claim.from_json(sample.output.completion)
     detect = _pick(_value(scores["detect"].value), ("score", "flagged"), f"{name} detect")
-    target = sample.target if isinstance(sample.target, str) else "".join(sample.target[:1])
+    target = sample.target if isinstance(sample.target, str) else sample.target[0]
     return SampleRow(
         **fields, sample_id=str(sample.id), epoch=sample.epoch, card=(sample.metadata or {}).get("card"),
         card_id="" if target == "null" else target,
