@@ -28,7 +28,7 @@ from .record import Record, SampleRow
 
 TOLD = ("system", "user")
 OWN = "assistant"
-MAX_SEARCHED, MAX_PARTS = 10**9, 1_000
+MAX_SEARCHED, MAX_PARTS = 2 * 10**8, 1_000
 """Characters of a log that are searched, and messages that are looked for inside of answers: more than any run has."""
 
 
@@ -86,6 +86,7 @@ def leaks(log: EvalLog, suite: Suite | None = None) -> list[str]:
     n_searched = 0
     for sample in log.samples or []:
         read = " ".join(_strings((sample.store or {}).get("evidence")))
+        n_searched += len(read)
         excused = set(leaks_in_text(read, LeakTerms(frozenset(), frozenset(), terms.spans)))
         for told, text in _texts(sample):
             if told or text not in seen:  # instructions are the same in all samples, what excuses them is not

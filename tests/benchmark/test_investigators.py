@@ -236,14 +236,15 @@ def test_what_may_be_secret_goes_into_no_log_and_no_command():
                "more": {"x-api-key": "s3", "plain": ["http://me:s3@a/b"]}}
     open_ones = {"device": "cuda:0", "max_tokens": 5, "tokenizer_path": "a/b", "responses_api": True, "none": None}
     who = Investigator("agent", "openai-api/lab/x", {"grader": ("openai/a",)},
-                       "https://me:s3@a.example:8000/v1?k=s3#s3", secrets | open_ones, role_config={"grader": ({"extra_headers": {"x": "s3"}, "seed": 1},)})
+                       "https://me:s3@a.example:8000/v1?k=s3#s3", secrets | open_ones,
+                       role_config={"grader": ({"extra_headers": {"x": "s3"}, "seed": 1},)})
     told, command = who.told(), who.options()
     assert "s3" not in json.dumps(told) and "s3" not in command and "me" not in told["address"].split("/")[2]
     assert told["address"] == "https://a.example:8000/v1" and "--model-base-url https://a.example:8000/v1" in command
     assert told["provider"] == open_ones | {"more": {"plain": ["http://a/b"]}}
     assert all(word in command for word in ("device=cuda:0", "max_tokens=5", "responses_api=true", "none=null"))
     arguments = Investigator("agent", "mockllm/model", {}, "https://me:s3@a", secrets).eval_arguments()
-    assert arguments["model_args"] == secrets and arguments["model_base_url"] == "https://me:s3@a", "they are still used"
+    assert arguments["model_args"] == secrets and arguments["model_base_url"] == "https://me:s3@a", "still used"
 
 
 @pytest.mark.parametrize("text", ["x: {input: 1}", "x: {input: -1, output: 1}", "x: {input: 1, output: .nan}", "[1]",
