@@ -23,7 +23,7 @@ from pydantic import (
 from ..benchmark.settings import MAX_SUMMARY, METHOD_NAME, label
 from ..graders.claim import MAX_KEYWORDS, MAX_STATEMENT_WORDS
 from ..organisms.spec import digest_of
-from .texts import Json, Line, Lines, Long, PlainCard, Word
+from .texts import Command, Json, Line, Lines, PlainCard, Word
 
 SCHEMA_VERSION = 1
 NO_MODEL = "none/none"
@@ -128,7 +128,7 @@ class Run(_Frozen):
 
     completed: AwareDatetime
     """When the last sample was; the newest record of a method is the one shown."""
-    command: Long
+    command: Command
     device: Line
     """Kind of device that the models ran on: cpu, cuda, mps."""
     epochs: int = Field(ge=1, le=1000)

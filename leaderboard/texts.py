@@ -1,6 +1,6 @@
 """Which texts may stand in a record: limited in length, and without characters that nobody sees.
 
-Main objects: types of pydantic fields: `Line` (an identifier, one line), `Long` (a command), `Word` (a keyword),
+Main objects: types of pydantic fields: `Line` (an identifier, one line), `Command`, `Word` (a keyword),
 `Lines` (prose), `Json` (settings), `PlainCard` (a card of such texts).
 Example: `version: Line`
 
@@ -8,6 +8,7 @@ A record is shown on pages and terminals, and its command is copied from there: 
 line around could say something else to people than it says to a program.
 """
 
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -21,6 +22,18 @@ MAX_LINE, MAX_COMMAND, MAX_WORD, MAX_LINES = 400, 20_000, 200, 20_000
 
 def _line(text: str) -> str:
     return _without_hidden(text, "")
+
+
+def _command(text: str) -> str:
+    """People copy it from the page into a shell: so its words are quoted as the harness quotes them, and nothing of it
+    means more to a shell than to `shlex`."""
+    try:
+        quoted = text.isprintable() and shlex.join(shlex.split(text)) == text
+    except ValueError:  # a quote that does not end
+        quoted = False
+    if not quoted:
+        raise ValueError("it is not quoted as `narrowbench score` quotes it in a log, so a shell could read more in it")
+    return text
 
 
 def _word(text: str) -> str:
@@ -68,7 +81,7 @@ def _card(card: Card) -> Card:
 
 
 Line = Annotated[str, Field(max_length=MAX_LINE), AfterValidator(_line)]
-Long = Annotated[str, Field(max_length=MAX_COMMAND), AfterValidator(_line)]
+Command = Annotated[str, Field(max_length=MAX_COMMAND), AfterValidator(_command)]
 Word = Annotated[str, Field(max_length=MAX_WORD), AfterValidator(_word)]
 Lines = Annotated[str, Field(max_length=MAX_LINES), AfterValidator(_lines)]
 Json = Annotated[dict[str, JsonValue], AfterValidator(_json)]

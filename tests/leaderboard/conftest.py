@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
         "budget": {"forward_tokens": None, "generated_tokens": None, "seconds": 300},
         "evidence_sha256": digest, "evidence_seed": evidence_seed, "device": "cpu", "git": None,
         "versions": {"torch": "2.13.0", "inspect_ai": "0.3.285", "python": "3.11.7"},
-        "command": f"narrowbench score --method {method} --suite {suite}"} | (about or {})
+        "command": shlex.join(["narrowbench", "score", "--method", method, "--suite", suite,
+                               *(("--seed", str(evidence_seed)) if evidence_seed else ())])} | (about or {})
     [log] = eval(exam(samples, claims, told, suite, evidence_seed), model=eval_args.pop("model", None), display="none",
                  log_dir=str(folder), log_format=eval_args.pop("log_format", "eval"), **eval_args)
     log.eval.task = log.eval.task_registry_name = "narrowbench/recover"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from synthetic import cards, record_of, write_records
 from narrowbench.cli import app
 from narrowbench.leaderboard.archive import read, read_all, samples_path, write
 from narrowbench.leaderboard.board import boards
+from narrowbench.leaderboard.collect import collect
 from narrowbench.leaderboard.data import script
 from narrowbench.leaderboard.figures import copy_figures
 from narrowbench.leaderboard.pages import TEMPLATE, number
@@ -21,7 +23,7 @@ from narrowbench.leaderboard.stats import identified
 from narrowbench.leaderboard.variance import variance_components
 from narrowbench.organisms.errors import RecordError
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}\u2028\x85\u202e"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}"
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_scripts_only_ever_make_text_of_texts():
 
 
 def test_data_is_ascii_whatever_the_text():
-    text = script("board", {HOSTILE: HOSTILE + "\ud800"})
+    text = script("board", {HOSTILE: HOSTILE + "\u2028\x85\u202e\ud800"})
     assert text.isascii() and "\n" not in text[:-1]
 
 
@@ -229,21 +231,22 @@ def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
                  make.organism("n" + HOSTILE, "null", null_kind="text", gate={HOSTILE: HOSTILE})]
     organisms[0]["card"]["slots"][0] |= {"name": HOSTILE, "truth": HOSTILE}
     claims = {o["organism"]: make.said((HOSTILE, "cake"), statement=HOSTILE) for o in organisms}
-    log = make.log(tmp_path / "logs", organisms, claims, method=HOSTILE, suite=HOSTILE, access=(HOSTILE,), about={
-        "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "command": HOSTILE, "versions": {HOSTILE: HOSTILE},
+    log = make.log(tmp_path / "logs", organisms, claims, suite=HOSTILE, access=(HOSTILE,), about={
+        "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "versions": {HOSTILE: HOSTILE},
+        "command": shlex.join(["narrowbench", "score", "--method", HOSTILE]),
         "graders": {HOSTILE: HOSTILE}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
         "budget": {"forward_tokens": None, "generated_tokens": None, "seconds": None},
         "suite": {"id": HOSTILE, "digest": HOSTILE, "tier": HOSTILE, "split": HOSTILE}})
     site = tmp_path / "site"
-    result = publish([log], tmp_path / "records", site)
-    assert not result.skipped, result.skipped
+    assert publish([log], tmp_path / "records", site).skipped, "even what `publish` refuses must be safe to show"
+    record, rows = collect(log)
+    write(record, rows, tmp_path / "records")
+    result = build(tmp_path / "records", site)
     for path in (result.page, *(site / "methods").iterdir(), *(site / "organisms").iterdir()):
         page = read_page(path)
         assert all(attributes["src"].endswith(".js") and len(attributes) == 2 for tag, attributes in page.tags
                    if tag == "script") and "img" not in [tag for tag, _ in page.tags]
         assert page.text.count("<script>alert(1)</script>") >= 3 and "{{7*7}}" in page.text
-    again = publish([log], tmp_path / "records", site)
-    assert again.reused == result.written
     assert {path.name for path in site.iterdir()} == {"index.html", "assets", "data", "methods", "organisms", "records"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from verified import FIELDS, HASHES, SUITE, is_declared, json_values, plain, quick, reasons
+from verified import FIELDS, HASHES, SUITE, honestly_hashed, is_declared, json_values, plain, quick, reasons
 
 from narrowbench.benchmark.allowance import Allowance
 from narrowbench.benchmark.investigating import Investigator
@@ -21,6 +21,7 @@ from narrowbench.leaderboard.against_log import find_logs
 from narrowbench.leaderboard.against_suite import check_published
 from narrowbench.leaderboard.archive import samples_path
 from narrowbench.leaderboard.collect import collect
+from narrowbench.leaderboard.record import SampleRow
 from narrowbench.leaderboard.consistency import DECLARED
 from narrowbench.leaderboard.verify import verify
 from narrowbench.organisms.errors import RecordError
@@ -93,7 +94,23 @@ def test_a_change_with_new_digests_is_found_or_the_field_is_declared(honest, pla
     "narrowbench score --method prior:x --suite $HOME/demo.json", "narrowbench  score --method prior:x --suite demo",
     "narrowbench score --method prior:x --suite demo ", "narrowbench score --method prior:x --suite a>b.json",
     "narrowbench score --method 'prior:x' --suite demo"])
-def test_a_command_that_means_more_to_a_shell_is_refused_and_not_published(honest, place, make, tmp_path, command):
+def test_a_command_that_means_more_to_a_shell_is_in_no_record(honest, place, make, tmp_path, command):
+    record, rows = plain(honest)
+    path = place(record, rows)
+    record["run"]["command"] = command
+    with pytest.raises(ValueError, match="not quoted as"):
+        place(record, rows)
+    path.write_text(json.dumps(honestly_hashed(record, [SampleRow.model_validate(row) for row in rows]), indent=1))
+    assert "not quoted as" in reasons(path)
+    log = make.log(tmp_path, [make.organism("a")], {"a": make.said()}, about={"command": command})
+    with pytest.raises(RecordError, match="not quoted as"):
+        collect(log)
+
+
+@pytest.mark.parametrize("command", [
+    "rm -r records", "narrowbench publish logs", "narrowbench score --method prior --x y", "narrowbench score --method",
+    "narrowbench score --method a --method prior", ""])
+def test_a_command_of_another_kind_is_refused_and_not_published(honest, place, make, tmp_path, command):
     record, rows = plain(honest)
     record["run"]["command"] = command
     assert "run.command is no `narrowbench score`" in reasons(place(record, rows))
@@ -106,7 +123,7 @@ def test_a_command_that_means_more_to_a_shell_is_refused_and_not_published(hones
 def test_a_command_is_one_line_of_what_is_seen(honest, place, ending):
     record, rows = plain(honest)
     record["run"]["command"] += ending
-    with pytest.raises(ValueError, match="which nobody sees"):
+    with pytest.raises(ValueError, match="not quoted as"):
         place(record, rows)
 
 
