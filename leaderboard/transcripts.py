@@ -23,7 +23,8 @@ from ..organisms.errors import EvidenceError, RecordError
 from ..organisms.store import sha256_file
 from .data import script
 from .log_file import read_log
-from .record import NO_MODEL, Record, SampleRow
+from .record import Record, SampleRow
+from .scripted import NO_MODEL
 
 FORMAT = 1
 MAX_CHARACTERS, HEAD_CHARACTERS = 20_000, 14_000

@@ -99,3 +99,11 @@ def test_a_method_whose_name_cannot_be_published_is_refused_before_it_runs(name)
 def test_a_role_of_another_form_is_refused(word, reason):
     with pytest.raises(InvestigationError, match=reason):
         parse_roles([word])
+
+
+def test_a_method_file_with_such_a_name_is_refused_before_anything_is_computed(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class Mine:\n    name, version, access = 'my idea', '1', frozenset({'none'})\n\n"
+                    "    def collect(self, pair, probes, budget, seed):\n        raise AssertionError\n")
+    with pytest.raises(SpecError, match="'my idea': .*Change `name` in its class"):
+        configured(str(path))

@@ -4,9 +4,9 @@ Main objects: `write_records(folder, n_records, n_organisms) -> levels`, `record
 Example: `levels = write_records(tmp_path, 50, 12)`
 """
 
-import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import join
 
 import numpy as np
 
@@ -145,6 +145,6 @@ def hostile_record(text: str) -> tuple[Record, tuple]:
         method=record.method.model_copy(update={"version": text, "access": (text,), "tuned_on": text,
                                                 "summary": text, "settings": {text: text}}),
         investigator=InvestigatorInfo(name=text, sha256=DIGEST, model=text, generation={text: text}),
-        run=record.run.model_copy(update={"command": shlex.join(["narrowbench", "score", "--method", text]), "device": text,
+        run=record.run.model_copy(update={"command": join(["narrowbench", "score", "--method", text]), "device": text,
                                           "graders": {text: text}, "versions": {text: text}}),
         log=LogRef(sha256=DIGEST, eval_id=text)), tuple(changed)

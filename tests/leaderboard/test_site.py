@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from synthetic import cards, record_of, write_records
 from narrowbench.cli import app
 from narrowbench.leaderboard.archive import read, read_all, samples_path, write
 from narrowbench.leaderboard.board import boards
-from narrowbench.leaderboard.collect import collect
 from narrowbench.leaderboard.data import script
 from narrowbench.leaderboard.figures import copy_figures
 from narrowbench.leaderboard.pages import TEMPLATE, number
@@ -23,7 +21,7 @@ from narrowbench.leaderboard.stats import identified
 from narrowbench.leaderboard.variance import variance_components
 from narrowbench.organisms.errors import RecordError
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}\u2028\x85\u202e"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +104,7 @@ def test_scripts_only_ever_make_text_of_texts():
 
 
 def test_data_is_ascii_whatever_the_text():
-    text = script("board", {HOSTILE: HOSTILE + "\u2028\x85\u202e\ud800"})
+    text = script("board", {HOSTILE: HOSTILE + "\ud800"})
     assert text.isascii() and "\n" not in text[:-1]
 
 
@@ -226,21 +224,22 @@ def test_fifty_records_stay_below_400_kilobytes(tmp_path):
 
 
 def test_hostile_text_in_every_field_shows_as_text(make, read_page, tmp_path):
-    texts = {"pair": HOSTILE, "unit": HOSTILE, "family": HOSTILE, "domain": HOSTILE, "statement": HOSTILE}
-    organisms = [make.organism(HOSTILE, **texts), make.organism(HOSTILE + "-twin", "twin", **texts, error=HOSTILE),
-                 make.organism("n" + HOSTILE, "null", null_kind="text", gate={HOSTILE: HOSTILE})]
-    organisms[0]["card"]["slots"][0] |= {"name": HOSTILE, "truth": HOSTILE}
-    claims = {o["organism"]: make.said((HOSTILE, "cake"), statement=HOSTILE) for o in organisms}
-    log = make.log(tmp_path / "logs", organisms, claims, suite=HOSTILE, access=(HOSTILE,), about={
-        "investigator": {"name": HOSTILE, "sha256": "a" * 64}, "versions": {HOSTILE: HOSTILE},
-        "command": shlex.join(["narrowbench", "score", "--method", HOSTILE]),
-        "graders": {HOSTILE: HOSTILE}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
+    from narrowbench.leaderboard.collect import collect
+
+    evil = "".join(c for c in HOSTILE if c.isprintable())  # more is in no record
+    texts = {"pair": evil, "unit": evil, "family": evil, "domain": evil, "statement": evil}
+    organisms = [make.organism(evil, **texts), make.organism(evil + "-twin", "twin", **texts, error=evil),
+                 make.organism("n" + evil, "null", null_kind="text", gate={evil: evil})]
+    organisms[0]["card"]["slots"][0] |= {"name": evil, "truth": evil}
+    claims = {o["organism"]: make.said((evil, "cake"), statement=evil) for o in organisms}
+    log = make.log(tmp_path / "logs", organisms, claims, suite=evil, access=(evil,), about={
+        "investigator": {"name": evil, "sha256": "a" * 64}, "versions": {evil: evil},
+        "graders": {evil: evil}, "probes": {"digest": "b" * 64, "n": 1, "distinct_prefixes": 1},
         "budget": {"forward_tokens": None, "generated_tokens": None, "seconds": None},
-        "suite": {"id": HOSTILE, "digest": HOSTILE, "tier": HOSTILE, "split": HOSTILE}})
+        "suite": {"id": evil, "digest": evil, "tier": evil, "split": evil}})
     site = tmp_path / "site"
     assert publish([log], tmp_path / "records", site).skipped, "even what `publish` refuses must be safe to show"
-    record, rows = collect(log)
-    write(record, rows, tmp_path / "records")
+    write(*collect(log), tmp_path / "records")
     result = build(tmp_path / "records", site)
     for path in (result.page, *(site / "methods").iterdir(), *(site / "organisms").iterdir()):
         page = read_page(path)
