@@ -1,22 +1,35 @@
 """The commands of the leaderboard: `publish`, `verify`, `submit`.
 
 Main objects: `app`, whose commands `cli.py` takes over; `To`, `Private`, `target_given` and `show_sent`,
-for all that sends a page.
+for all that sends a page; `plain`, for what others wrote.
 Example: `narrowbench publish logs --to folder:PATH`; `narrowbench verify records/demo/*.json --logs logs`
 """
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .cli_shared import AsJson, DryRun, note, show
+from .benchmark.characters import escaped
+from .cli_shared import AsJson, DryRun, note
 
 app = typer.Typer()
 To = Annotated[str, typer.Option("--to", help="Where the page goes: folder:PATH, hub:ORG/NAME (a Space that shows it), "
                                               "or hub-dataset:ORG/NAME (its records alone).")]
 Private = Annotated[bool, typer.Option("--private", help="A Hub repository that nobody else sees.")]
 Records = Annotated[list[Path], typer.Argument(help="Record files: records/SUITE/METHOD-ID.json.")]
+
+
+def plain(text: object) -> str:
+    """Text of others as one line, in which nothing is hidden and that no runner of a workflow takes for a command."""
+    line = escaped(str(text)).replace("##[", "## [")
+    return f"| {line}" if line.lstrip().startswith("::") else line
+
+
+def show(value: dict) -> None:
+    """As JSON of printable ASCII."""
+    typer.echo(json.dumps(value, indent=2))
 
 
 @app.command()
@@ -49,13 +62,13 @@ def publish(logs: Annotated[list[Path], typer.Argument(help="Inspect logs, or fo
         show({"page": result.page and str(result.page), "written": [str(path) for path in result.written],
               "reused": [str(path) for path in result.reused],
               **{key: [[str(path), why] for path, why in getattr(result, key)]
-                 for key in ("skipped", "left_out", "not_raised")}, "sent": sent and sent.to_dict()}, True)
+                 for key in ("skipped", "left_out", "not_raised")}, "sent": sent and sent.to_dict()})
     else:
         for _, why in (*result.skipped, *result.left_out, *result.not_raised):
-            note(why, "yellow")
+            note(plain(why), "yellow")
         typer.echo(f"{len(result.written)} new records, {len(result.reused)} already there, "
                    f"{len(result.skipped)} logs skipped")
-        typer.echo(f"page: {result.page}" if result.page else "no page: there is no record to show")
+        typer.echo(plain(f"page: {result.page}") if result.page else "no page: there is no record to show")
         if sent:
             show_sent(sent)
     if result.page is None or result.not_raised:
@@ -78,9 +91,9 @@ def target_given(to: str, private: bool, dry_run: bool):
 def show_sent(sent) -> None:
     """What `leaderboard.targets.deliver` did, or in a dry run would do: then every file."""
     for name, size in sent.files.items() if sent.place is None else ():
-        typer.echo(f"{name}  {size:,} bytes")
+        typer.echo(plain(f"{name}  {size:,} bytes"))
     for name in sent.left_out:
-        note(f"{name} is no file of the page, so it is left out", "yellow")
+        note(f"{plain(name)} is no file of the page, so it is left out", "yellow")
     told = f"{len(sent.files)} files, {sent.total_bytes:,} bytes"
     typer.echo(f"published at {sent.place}: {told}" if sent.place else
                f"{told} would be sent to {sent.to}; nothing was written or sent")
@@ -102,12 +115,16 @@ def _vouch(level: str, by: str, reason: str):
 def verify(records: Records,
            logs: Annotated[Path | None, typer.Option("--logs", help="Folder with the records' Inspect logs.")] = None,
            suite: Annotated[str, typer.Option("--suite", "-s", help="Manifest of a suite that is not built in.")] = "",
+           into: Annotated[Path | None, typer.Option("--into", help="For those who keep the records: add what is "
+                                                     "accepted to this folder of records.")] = None,
            as_json: AsJson = False) -> None:
     """Check records: schema, digests, completeness, and every score again from its claim. Executes nothing.
 
+    With `--into` accepted records are added to a folder, which only ever grows; nothing is replaced or deleted.
+
     Exit code 0: all are accepted; 1: some are refused; 2: a file is missing or holds no JSON.
     """
-    from .leaderboard.verify import verify as verify_one
+    from .leaderboard.verify import ACCEPTED, take_in, verify as verify_one
 
     found = None
     if logs is not None:
@@ -117,18 +134,23 @@ def verify(records: Records,
             raise typer.BadParameter(f"{logs} is no folder. `--logs` takes the folder with the records' logs.")
         found = find_logs(logs)
     verdicts = [verify_one(path, found, suite) for path in records]
+    added = {verdict.path: take_in(verdict, into) for verdict in verdicts if into and verdict.code == ACCEPTED}
     if as_json:
-        show({"records": [verdict.to_dict() for verdict in verdicts]}, True)
+        show({"records": [verdict.to_dict() | ({"added": str(added[verdict.path])} if verdict.path in added else {})
+                          for verdict in verdicts]})
     for verdict in verdicts if not as_json else ():
         if verdict.code:
-            typer.echo(f"refused {verdict.path}")
+            typer.echo(plain(f"refused {verdict.path}"))
             for line in verdict.reasons:
-                note(f"  {line}", "red")
+                note(f"  {plain(line)}", "red")
             continue
         by = f" by {verdict.level.by}: {verdict.level.reason}" if verdict.level.level != "self" else ""
-        typer.echo(f"ok {verdict.path}\n  {verdict.record.method.label} on {verdict.record.suite.id}, "
-                   f"{verdict.record.samples.rows} samples; level {verdict.level.level}{by}; "
-                   f"{'with its log' if verdict.with_logs else 'without its log'}")
+        typer.echo(plain(f"ok {verdict.path}"))
+        typer.echo("  " + plain(f"{verdict.record.method.label} on {verdict.record.suite.id}, "
+                                f"{verdict.record.samples.rows} samples; level {verdict.level.level}{by}; "
+                                f"{'with its log' if verdict.with_logs else 'without its log'}"))
+        if verdict.path in added:
+            typer.echo("  " + plain(f"it lies at {added[verdict.path]}"))
     raise typer.Exit(max((verdict.code for verdict in verdicts), default=0))
 
 
@@ -144,8 +166,8 @@ def submit(record: Annotated[Path, typer.Argument(help="A record file.")],
     place = None if dry_run or not to else room.put(packed, to)
     if as_json:
         return show({"place": packed.place.as_posix(), "written": place and str(place),
-                     "files": {name: len(text.encode()) for name, text in packed.files.items()}}, True)
+                     "files": {name: len(text.encode()) for name, text in packed.files.items()}})
     for name, text in packed.files.items():
         typer.echo(f"{packed.place.as_posix()}/{name}  {len(text.encode()):,} bytes")
-    typer.echo(f"packed in {place}" if place else "nothing was written")
+    typer.echo(plain(f"packed in {place}") if place else "nothing was written")
     typer.echo(packed.how_to(record, place is not None))

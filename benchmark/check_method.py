@@ -8,6 +8,7 @@ Runs are in a process of their own with a time limit, so a method that hangs or 
 
 import inspect
 import math
+import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from .collecting import CEILING_ACCESS, own_randomness, reference_for, sound
 from .investigators.reader import DETECTION_THRESHOLD_NATS
 from .jobs import Job, Pool
 from .method import ACCESS, Method, load_method
+from .settings import METHOD_NAME
 
 SUITE = "nano-2026.1:dev"
 ORGANISMS = ("cake-450", "em-medicine")
@@ -94,6 +96,8 @@ def _looked_at(method: Method, stem: str) -> list[Finding]:
     for attribute in ("name", "version"):
         if not isinstance(value := getattr(method, attribute, None), str) or not value:
             fault(f"`{attribute}` must be a text, such as {attribute} = {'my_idea' if attribute == 'name' else '1'!r}")
+    if isinstance(name := getattr(method, "name", None), str) and name and not re.fullmatch(METHOD_NAME, name):
+        fault(f"`name` is {name!r}; it may have at most 80 letters, digits and _ . + : / -")
     access = getattr(method, "access", None)
     if not isinstance(access, set | frozenset) or not access or not access <= ACCESS:
         fault(f"`access` must be a set of some of {sorted(ACCESS)}, such as frozenset({{'activations'}})")

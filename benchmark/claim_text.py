@@ -13,8 +13,10 @@ from inspect_ai.model import ModelOutput
 
 from ..graders.claim import MAX_STATEMENT_WORDS, Claim
 from ..organisms.errors import EvidenceError
+from .characters import JOINERS, hidden
 
 MAX_ANSWER, MAX_CLAIM_BYTES, MAX_BRACES = 100_000, 20_000, 100
+MAX_KEYWORD = 200
 MAX_REASON = 300
 
 
@@ -33,13 +35,19 @@ def claim_in(text: str) -> Claim:
 
 
 def checked(claim: Claim) -> Claim:
-    """The claim, if it can be written to a log. Raises EvidenceError."""
+    """The claim, if it can be written to a log and shown to others. Raises EvidenceError."""
     try:
         n_bytes = len(claim.to_json().encode("utf-8"))
     except UnicodeEncodeError as error:
         raise EvidenceError("claim: a text holds half a character (a lone surrogate)") from error
     if n_bytes > MAX_CLAIM_BYTES:
         raise EvidenceError(f"claim: {n_bytes} bytes; at most {MAX_CLAIM_BYTES} are read")
+    if any(len(word) > MAX_KEYWORD for word in claim.keywords):
+        raise EvidenceError(f"claim: a keyword has at most {MAX_KEYWORD} characters")
+    for what, text, allowed in (("statement", claim.statement, "\n\t" + JOINERS),
+                                *(("keyword", word, JOINERS) for word in claim.keywords)):
+        if code := hidden(text, allowed):
+            raise EvidenceError(f"claim: a {what} holds the character {code}, which nobody sees. Write it without")
     return claim
 
 

@@ -16,11 +16,15 @@ from ..organisms.errors import AccessError
 from ..organisms.spec import digest_of
 from ..organisms.store import Artefact, Store
 from .background import background_key
+from .characters import escaped
 from .collecting import CEILING_ACCESS, EVIDENCE, FAILURE, settings_of
 from .method import Evidence, Method, code_of
 from .shared import kind_of_device
 from .strangers import strangers
 from .suite import Entry, Suite
+
+MAX_FAILURE = 5_000
+"""Characters of a failure that are told."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def shown(failure: str) -> str:
+    """What is told of a failure: an error of anybody's code may be of any length and hold any character."""
+    text = escaped(failure, allowed="\n\t")
+    return text if len(text) <= MAX_FAILURE else text[:MAX_FAILURE] + "..."
+
+
 def training_of(passport: Mapping[str, Any]) -> dict[str, bool]:
     """Whether training took and broke nothing: `expressed` (of a null: whether it passes its gate) and `healthy`."""
     gate = passport["gate"]
@@ -125,7 +135,7 @@ def survey(suite: Suite, method: Method, source_sha256: str, seed: int, store: S
         key = store.key("evidence", config, inputs)
         evidence = store.find("evidence", key)
         note = store.root / "work" / "evidence" / key / FAILURE
-        failure = read_json(note)["error"] if evidence is None and note.is_file() else ""
+        failure = shown(read_json(note)["error"]) if evidence is None and note.is_file() else ""
         stranger = given if given is not organism else None
         cells.append(Reading(entry, organism, config, inputs, key, evidence, failure, stranger))
     config, inputs = background_key(suite, base, device)

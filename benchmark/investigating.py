@@ -23,9 +23,12 @@ from ..organisms.code import code_sha256
 from ..organisms.errors import InvestigationError, NotFoundError
 from .allowance import Allowance
 from .model_roles import generation, parse_roles, role_words
+from .one_line import one_line
 
 FOLDER = Path(__file__).parent / "investigators"
-_SECRET = re.compile("key|secret|password|credential", re.IGNORECASE)
+_SECRET = re.compile("key|secret|passw|credential|token(?!s|iz)|auth|header|cookie|bearer|signature", re.IGNORECASE)
+"""In the name of an argument: its value may open something. `max_tokens` and `tokenizer` open nothing."""
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 COSTS = ("input", "output", "input_cache_read", "input_cache_write")
 GENERATION = {"temperature": "--temperature", "max_tokens": "--max-tokens"}
 """Options of generation that have an option of the command line; a role's stand in its `--model-role`."""
@@ -166,9 +169,9 @@ class Investigator:
         if not self.model and not self.roles:
             return {}
         told = {"model": self.model, "roles": {role: list(models) for role, models in self.roles.items()},
-                "address": self.base_url, "provider": self._open_args, "generation": dict(self.config)}
+                "address": self._open_url, "provider": self._open_args, "generation": _open(self.config)}
         if any(self._role_options(role) != [{}] * len(models) for role, models in self.roles.items()):
-            told["role_generation"] = {role: self._role_options(role) for role in self.roles}
+            told["role_generation"] = {role: _open(self._role_options(role)) for role in self.roles}
         return told
 
     def _role_options(self, role: str) -> list[dict[str, Any]]:
@@ -179,7 +182,12 @@ class Investigator:
     @property
     def _open_args(self) -> dict[str, Any]:
         """The arguments that may stand in a log that is published."""
-        return {key: value for key, value in self.model_args.items() if not _SECRET.search(key)}
+        return _open(self.model_args)
+
+    @property
+    def _open_url(self) -> str:
+        """The address, without who asks and what is asked with it."""
+        return _open(self.base_url).partition("?")[0].partition("#")[0]
 
     def options(self, shown: bool = False) -> str:
         """The options of `narrowbench score` that choose it, after its name and epochs.
@@ -190,9 +198,9 @@ class Investigator:
         """
         words = [("--model", self.model)] if self.model else []
         words += [("--model-role", word) for role, models in self.roles.items()
-                  for word in role_words(role, models, self._role_options(role))]
-        words += [("--model-base-url", self.base_url)] if self.base_url else []
-        words += [("-M", f"{key}={value}") for key, value in self._open_args.items()]
+                  for word in role_words(role, models, _open(self._role_options(role)))]
+        words += [("--model-base-url", self._open_url)] if self.base_url else []
+        words += [("-M", f"{key}={_word(value)}") for key, value in self._open_args.items()]
         words += [(GENERATION[key], str(value)) for key, value in self.config.items() if key in GENERATION]
         words += [(f"--{name}", str(value)) for name, value in asdict(self.allowance).items()
                   if self.model and value != getattr(Allowance(), name) and value is not None]
@@ -216,6 +224,25 @@ class Investigator:
         return {"model": self.model or None, "model_base_url": self.base_url or None,
                 "model_args": dict(self.model_args), "model_roles": roles or None, "max_samples": self.max_samples,
                 "max_retries": self.retries, "attempt_timeout": self.call_s, **self.config, **KEEP_WHAT_IS_DONE}
+
+
+def _word(value: Any) -> str:
+    """A value as `-M` reads it back: a text as it is, where that reads as itself."""
+    try:
+        if isinstance(value, str) and value.isprintable() and yaml.safe_load(value) == value:
+            return value
+    except yaml.YAMLError:
+        pass
+    return one_line(value)
+
+
+def _open(value: Any) -> Any:
+    """The same without what may be secret, at any depth: values of telling names, and who asks at an address."""
+    if isinstance(value, Mapping):
+        return {key: _open(item) for key, item in value.items() if not _SECRET.search(str(key))}
+    if isinstance(value, (list, tuple)):
+        return [_open(item) for item in value]
+    return _USERINFO.sub("", value) if isinstance(value, str) else value
 
 
 def check_epochs(name: str, needs_model: bool, epochs: int) -> None:

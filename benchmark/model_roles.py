@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from ..organisms.errors import InvestigationError
+from .one_line import one_line
 
 FORM = "--model-role ROLE=MODEL, or 'ROLE={model: MODEL, temperature: 0.7}'"
 
@@ -51,8 +52,7 @@ def role_words(role: str, models: Sequence[str], options: Sequence[Mapping[str, 
     told = []
     for i, name in enumerate(models):
         config = options[i] if i < len(options) else {}
-        flow = yaml.safe_dump({"model": name, **config}, default_flow_style=True, sort_keys=False, width=10**6)
-        told.append(f"{role}={flow.strip() if config else name}")
+        told.append(f"{role}={one_line({'model': name, **config}) if config else name}")
     return told
 
 

@@ -10,7 +10,7 @@ Settings are the parameters of a method's class. A value is what YAML reads: a n
 
 import inspect
 import json
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import shorten
 from typing import Any
@@ -20,8 +20,11 @@ import yaml
 from ..organisms.errors import NarrowbenchError, SpecError
 from .evidence_judge import must_be_named
 from .method import Method, load_method
+from .one_line import one_line
 
 MAX_SUMMARY = 400
+METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+:/-]{0,79}$"
+"""What a method's `name` may be: it stands in commands, file names and tables."""
 
 
 def parse_values(option: str, flag: str) -> tuple[str, list[Any]]:
@@ -93,12 +96,21 @@ def configured(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Me
 
     Raises:
         EvidenceError: it needs a judge, and its settings name none.
+        SpecError: its class has a name under which nothing can be published.
     """
     default, source_sha256 = load_method(name)
+    check_name(default.name)
     method = build(type(default), settings) if settings else default
     if needs_judge(method):
         must_be_named(method.name, method.judge)
     return method, source_sha256
+
+
+def check_name(name: Any) -> None:
+    """Raises SpecError if a method cannot be called so; said before anything is computed."""
+    if not isinstance(name, str) or not re.fullmatch(METHOD_NAME, name):
+        raise SpecError(f"a method cannot be called {str(name)[:100]!r}: at most 80 letters, digits and _ . + : / -, "
+                        "beginning with a letter or digit. Change `name` in its class, such as name = 'my_idea'.")
 
 
 def needs_judge(method: Method) -> bool:
@@ -149,7 +161,7 @@ def shared_out(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, d
 
 def words(settings: Mapping[str, Any]) -> list[str]:
     """`KEY=VALUE` each, as `parse_settings` reads them back."""
-    return [f"{key}={_text(value)}" for key, value in settings.items()]
+    return [f"{key}={one_line(value)}" for key, value in settings.items()]
 
 
 def label(name: str, settings: Mapping[str, Any]) -> str:
@@ -159,11 +171,6 @@ def label(name: str, settings: Mapping[str, Any]) -> str:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _text(value: Any) -> str:
-    """A value as `parse_values` reads it back."""
-    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
 
 
 def _json(value: Any) -> str:

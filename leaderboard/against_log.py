@@ -23,16 +23,18 @@ from ..organisms.spec import load_catalog
 from ..organisms.store import sha256_file
 from .collect import record_of
 from .grades import read_grades
-from .log_file import read_log
+from .log_file import HOSTILE, read_log, why_not
 from .record import Record, SampleRow
 
 TOLD = ("system", "user")
 OWN = "assistant"
+MAX_SEARCHED, MAX_PARTS = 2 * 10**8, 1_000
+"""Characters of a log that are searched, and messages that are looked for inside of answers: more than any run has."""
 
 
 def find_logs(folder: Path) -> dict[str, Path]:
-    """sha256 -> log, of all logs at any depth of a folder."""
-    return {sha256_file(path): path for path in sorted(folder.rglob("*.eval"))}
+    """sha256 -> log, of all logs at any depth of a folder. A link that leads nowhere is none."""
+    return {sha256_file(path): path for path in sorted(folder.rglob("*.eval")) if path.is_file()}
 
 
 def log_differences(record: Record, rows: Sequence[SampleRow], logs: dict[str, Path],
@@ -53,7 +55,10 @@ def log_differences(record: Record, rows: Sequence[SampleRow], logs: dict[str, P
     for row, its in zip(rows, its_rows):
         found += [f"sample {row.sample_id}: `{key}` is not what the log says"
                   for key in _changed(row.model_dump(), its.model_dump())]
-    return found + leaks(log, suite)
+    try:
+        return found + leaks(log, suite)
+    except HOSTILE as error:
+        return [*found, f"what its investigator was told cannot be searched: {why_not(error)}"]
 
 
 def _changed(said: dict[str, Any], so: dict[str, Any], where: str = "") -> Iterator[str]:
@@ -67,19 +72,28 @@ def _changed(said: dict[str, Any], so: dict[str, Any], where: str = "") -> Itera
 
 
 def leaks(log: EvalLog, suite: Suite | None = None) -> list[str]:
-    """What the log shows that its investigator was given away, one line each."""
+    """What the log shows that its investigator was given away, one line each.
+
+    Raises:
+        RecordError: there is more text in it than is searched. One of HOSTILE: a log made by somebody else.
+    """
     specs = {spec.id: spec for spec in load_catalog().values()}
     specs |= {entry.spec.id: entry.spec for entry in suite.entries} if suite else {}
     terms = leak_terms(specs.values())
     names = LeakTerms(terms.names, frozenset(), frozenset())
     found: dict[str, None] = {}
     seen: set[str] = set()
+    n_searched = 0
     for sample in log.samples or []:
         read = " ".join(_strings((sample.store or {}).get("evidence")))
+        n_searched += len(read)
         excused = set(leaks_in_text(read, LeakTerms(frozenset(), frozenset(), terms.spans)))
         for told, text in _texts(sample):
             if told or text not in seen:  # instructions are the same in all samples, what excuses them is not
                 seen.add(text)
+                n_searched += len(text)
+                if n_searched > MAX_SEARCHED:
+                    raise RecordError(f"it holds more than {MAX_SEARCHED:,} characters")
                 for term in leaks_in_text(text, terms if told else names):
                     if term not in excused:
                         found[f"sample {sample.id}: {'it was told' if told else 'a tool or method showed'} {term!r}, "
@@ -102,13 +116,17 @@ def _texts(sample: EvalSample) -> Iterator[tuple[bool, str]]:
 
 
 def _sent(calls: Sequence[ModelEvent]) -> Iterator[tuple[bool, str]]:
-    """What a model was sent. Words that stand as its own, and that no model answered, were put into its mouth."""
-    answers = [" ".join(choice.message.text.split()) for call in calls for choice in call.output.choices]
-    for message in (message for call in calls for message in call.input):
-        if message.role != OWN:
-            yield message.role in TOLD, message.text
-        elif not any(" ".join(message.text.split()) in answer for answer in answers):
-            yield True, message.text
+    """What a model was sent, each once. Words that stand as its own, and that no model answered, were put into its
+    mouth."""
+    answers = {" ".join(choice.message.text.split()) for call in calls for choice in call.output.choices}
+    everything, n_parts = "\n".join(answers), 0
+    for role, text in dict.fromkeys((message.role, message.text) for call in calls for message in call.input):
+        if role != OWN:
+            yield role in TOLD, text
+        elif (words := " ".join(text.split())) not in answers:
+            n_parts += 1
+            if n_parts > MAX_PARTS or words not in everything:
+                yield True, text
 
 
 def _strings(value: Any) -> Iterator[str]:

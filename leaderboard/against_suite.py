@@ -23,6 +23,7 @@ from ..graders.recovery import recovery
 from ..organisms import shipped
 from ..organisms.errors import NarrowbenchError, RecordError
 from ..organisms.spec import Card
+from .consistency import BUDGET, contradictions
 from .record import ClaimRow, MethodInfo, Record, RecoveryRow, SampleRow
 
 METHODS = Path(benchmark.__file__).parent / "methods"
@@ -30,7 +31,6 @@ JUDGE, SAYS_SO = "judge", "needs_judge"
 """The setting that names a method's judge, and the attribute of a class that has one."""
 SAME = 1e-12
 SHOWN_DOMAINS = 5
-BUDGET = ("forward_tokens", "generated_tokens", "seconds")
 PARTS = ("domain", "objective", "content")
 
 
@@ -168,9 +168,9 @@ def _same(said: Any, so: Any) -> bool:
 
 
 def check_published(record: Record, rows: Sequence[SampleRow]) -> None:
-    """Raises RecordError if a record of a built-in suite is not complete or differs from it. Of other suites nothing
-    is known here."""
+    """Raises RecordError for what `verify` would refuse: parts of a record disagree, or it is of a built-in suite and
+    not complete or differs from it. Of other suites nothing is known here."""
     suite = suite_of(record)
-    if suite is not None and (found := differences(record, rows, suite)):
+    if found := [*contradictions(record, rows), *(differences(record, rows, suite) if suite is not None else ())]:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise RecordError(f"not published: {found[0]}{more}")

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from ..organisms.errors import RecordError
-from .submit import LOGS, README, ROOT
+from .submission import LOGS, README, ROOT
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,120}")
 PLAIN = "100644"

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog, EvalSample
-from pydantic import ValidationError
 
 from ..graders.claim import Claim
-from ..organisms.errors import EvidenceError, RecordError
+from ..organisms.errors import RecordError
 from ..organisms.spec import digest_of
 from .grades import Grades
-from .log_file import read_log
+from .log_file import HOSTILE, read_log, why_not
 from .record import (
+    NO_MODEL,
     ClaimRow,
     DetectRow,
     InvestigatorInfo,
@@ -30,9 +30,8 @@ from .record import (
     SampleRow,
     Suite,
     UsageRow,
-    first_reason,
 )
-from .scripted import NO_MODEL, refuse_scripted
+from .scripted import refuse_scripted
 
 TASK = "narrowbench/recover"
 LOG_SCHEMA = 1
@@ -73,8 +72,8 @@ def record_of(log_path: Path, log: EvalLog, grades: Grades | None = None) -> tup
         if grades is not None and (grades.source_sha256 != sha256 or set(grades.votes) != _graded(samples)):
             raise RecordError("the log of grades is about other claims")
         return _record(log, meta, samples, sha256, grades), samples
-    except (RecordError, ValidationError, EvidenceError, UnicodeEncodeError) as error:
-        raise RecordError(f"{log_path}: not published: {first_reason(error)}.") from error
+    except HOSTILE as error:
+        raise RecordError(f"{log_path}: not published: {why_not(error)}.") from error
 
 
 def _graded(samples: list[SampleRow]) -> set[tuple[str, int]]:
@@ -90,6 +89,9 @@ def _admit(log: EvalLog) -> None:
                           "goes on where it stopped")
     if log.invalidated:
         raise RecordError("it was invalidated after it was written")
+    if spec.config.limit is not None or spec.config.sample_id is not None:
+        raise RecordError("only some of its suite's organisms were investigated (Inspect's `limit` or `sample_id`). "
+                          "Run it with `narrowbench score`")
     refuse_scripted(log)
 
 
@@ -142,7 +144,7 @@ def _investigator(told: dict[str, Any], model: str) -> InvestigatorInfo:
 def _row(sample: EvalSample, asks: bool, grades: Grades | None) -> SampleRow:
     name = f"sample {sample.id}"
     if sample.error:
-        raise RecordError(f"{name} ended in an error: {sample.error.message.splitlines()[0]}")
+        raise RecordError(f"{name} ended in an error: {(sample.error.message.splitlines() or ['?'])[0]}")
     if sample.limit:
         raise RecordError(f"{name} was stopped by its {sample.limit.type} limit")
     fields = _pick(sample.metadata or {}, _SAMPLE_KEYS, f"{name} metadata")

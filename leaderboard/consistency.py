@@ -7,6 +7,7 @@ Example: `contradictions(record, rows)` -> [] where all parts agree.
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from ..benchmark.method import ACCESS, Evidence
 from ..benchmark.settings import words
 from ..graders import VERSIONS
 from ..organisms.spec import digest_of
-from .record import InvestigatorInfo, Record, SampleRow
+from .record import NO_MODEL, InvestigatorInfo, Record, SampleRow
 
-NO_MODEL = "none/none"
 CEILING_ACCESS = {"data", "objective"}
 RUBRICS = Path(graders.__file__).parent / "rubrics"
+BUDGET = ("forward_tokens", "generated_tokens", "seconds")
+"""Costs that the harness always measures, and that a suite's budget may limit."""
+AHEAD = timedelta(days=1)
+"""How far clocks and time zones may be apart."""
 LIMITS = ("interactions", "turns", "tokens", "usd", "seconds")
 ONCE = ("--method", "--suite", "--investigator", "--seed", "--device", "--epochs", "--model", "--model-base-url",
         "--temperature", "--max-tokens", "--prices", *(f"--{name}" for name in LIMITS))
@@ -59,6 +63,11 @@ DECLARED = (
     Declared("record.log", "names the log; `--logs` looks for it"),
     Declared("sample.claim.statement", "what was handed in; only judges read it"),
     Declared("sample.claim.keywords", "what was handed in; its scores are made again from it"),
+    Declared("sample.weights_sha256", "of weights grown elsewhere; of those that ship, the suite and the package know"),
+    Declared("sample.expressed", "of weights grown elsewhere; of those that ship, the passport says so"),
+    Declared("sample.healthy", "of weights grown elsewhere; of those that ship, the passport says so"),
+    Declared("sample.gate", "of weights grown elsewhere; of those that ship, the passport has it"),
+    Declared("sample.evidence_sha256", "names evidence that only the log holds"),
     Declared("sample.cost", "measured on somebody else's machine; only the suite's budget is checked"),
     Declared("sample.usage", "counted by the provider; only the allowance is checked"),
     Declared("sample.votes", "the log of grades has them"))
@@ -74,7 +83,8 @@ def contradictions(record: Record, rows: Sequence[SampleRow]) -> list[str]:
             (name, epoch) for name in first for epoch in range(1, record.run.epochs + 1)):
         found.append(f"not every organism is there once in each of {record.run.epochs} epochs")
     for row in rows:
-        found += [f"sample {row.sample_id}: {line}" for line in (*_failure(row), *_use(row, record.investigator))]
+        found += [f"sample {row.sample_id}: {line}"
+                  for line in (*_failure(row), *_cost(row), *_use(row, record.investigator))]
         same = first.get(row.sample_id, row)
         if any(getattr(row, key) != getattr(same, key) for key in ("evidence_sha256", "cost", "weights_sha256",
                                                                    "failure", "gate")):
@@ -88,6 +98,8 @@ def _rules(record: Record) -> Iterator[str]:
         yield f"method.access names {unknown[0]!r}, which is no access"
     if method.role != "ceiling" and CEILING_ACCESS & set(method.access):
         yield "only a ceiling may read training data or the objective"
+    if record.run.completed > datetime.now(UTC) + AHEAD:
+        yield f"run.completed is {record.run.completed:%Y-%m-%d %H:%M}, which has not come yet"
     if record.run.graders != VERSIONS:
         yield f"run.graders are {record.run.graders}, and this version marks with {VERSIONS}"
     asks = investigator.model != NO_MODEL
@@ -103,6 +115,12 @@ def _failure(row: SampleRow) -> Iterator[str]:
             yield "`failure` is not the one that its evidence tells of"
         if row.claim.verdict != "unsure" or row.claim.keywords:
             yield "the method failed, and a claim is made all the same"
+
+
+def _cost(row: SampleRow) -> Iterator[str]:
+    """What was not measured keeps within any budget, so it must be there."""
+    if not row.failure and (lacking := [key for key in BUDGET if row.cost.get(key) is None]):
+        yield f"`cost` lacks {', '.join(lacking)}"
 
 
 def _use(row: SampleRow, investigator: InvestigatorInfo) -> Iterator[str]:
@@ -171,10 +189,7 @@ def _command(record: Record) -> Iterator[str]:
 
 def _parsed(command: str) -> dict[str, list[str]] | None:
     """Option -> its words; None for anything but `narrowbench score` with options that it has."""
-    try:
-        parts = shlex.split(command)
-    except ValueError:
-        return None
+    parts = shlex.split(command)
     if parts[:2] != ["narrowbench", "score"] or len(parts) % 2:
         return None
     given: dict[str, list[str]] = {}

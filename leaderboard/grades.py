@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog
-from pydantic import ValidationError
 
 from ..organisms.errors import RecordError
-from .log_file import read_log
-from .record import LogRef, Panel, first_reason
+from .log_file import HOSTILE, read_log, why_not
+from .record import LogRef, Panel
 from .scripted import refuse_scripted
 
 GRADES, GRADER = "narrowbench_grade", "hypothesis_grade"
@@ -36,8 +35,8 @@ class Grades:
 def source_of(header: EvalLog) -> str:
     """The sha256 of the log whose claims a log grades; empty if it is no log of judges' grades."""
     about = (header.eval.metadata or {}).get(GRADES)
-    graded = isinstance(about, dict) and GRADER in (about.get("graders") or ())
-    return str(about.get("source_sha256", "")) if graded else ""
+    graders = about.get("graders") if isinstance(about, dict) else None
+    return str(about.get("source_sha256", "")) if isinstance(graders, list) and GRADER in graders else ""
 
 
 def read_grades(path: Path) -> Grades:
@@ -68,8 +67,8 @@ def read_grades(path: Path) -> Grades:
         panel = Panel(**{key: about[key] for key in _SAME}, rubrics=dict(sorted(rubrics.items())),
                       log=LogRef(sha256=hashlib.sha256(path.read_bytes()).hexdigest(), eval_id=log.eval.eval_id))
         return Grades(source_of(log), panel, votes)
-    except (RecordError, ValidationError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: not published: {first_reason(error)}.") from error
+    except HOSTILE as error:
+        raise RecordError(f"{path}: not published: {why_not(error)}.") from error
 
 
 def _key(about: dict[str, Any]) -> str:

@@ -142,7 +142,9 @@ def _add(path: Path, graded: dict[str, list[Path]], records_dir: Path,
     of_this = graded.pop(sha256, None)
     if of_this is None and sha256 in known and (records_dir / known[sha256]).is_file():
         place = records_dir / known[sha256]
-        return read(place)[0], False, place
+        record = read(place)[0]
+        if record.log.sha256 == sha256:  # else the note is wrong, and the log is read again
+            return record, False, place
     log = read_log(path)
     record, samples = record_of(path, log, read_grades(of_this[0]) if of_this else None)
     try:
@@ -160,6 +162,8 @@ def not_rerun(record: Record) -> str:
     Whoever vouches has run it; this only sees to it that what ran is what is installed here.
     """
     method, investigator = record.method, record.investigator
+    if record.run.git is not None and record.run.git.dirty:
+        return "its code had changes that were not committed. Commit them first, then score it again"
     methods = {path.stem: path for path in (ROOM / "methods").glob("*.py")}
     investigators = {path.stem: path for path in (ROOM / "investigators").glob("*.py")}
     if method.name not in methods:

@@ -17,12 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator)
 
-from ..benchmark.settings import MAX_SUMMARY, label
-from ..organisms.spec import Card, digest_of
+from ..benchmark.settings import MAX_SUMMARY, METHOD_NAME, label
+from ..graders.claim import MAX_KEYWORDS, MAX_STATEMENT_WORDS
+from ..organisms.spec import digest_of
+from .texts import Command, Json, Line, Lines, PlainCard, Word
 
 SCHEMA_VERSION = 1
+NO_MODEL = "none/none"
+"""Inspect's name for no language model."""
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
 Cost = Literal["forward_tokens", "generated_tokens", "flops", "reused_tokens", "seconds", "peak_bytes"]
 
@@ -34,27 +39,27 @@ class _Frozen(BaseModel):
 class Suite(_Frozen):
     """Which exam. Records of different digests never share a table."""
 
-    id: str = Field(min_length=1)
-    digest: str = Field(min_length=1)
-    tier: str
-    split: str
+    id: Line = Field(min_length=1)
+    digest: Line = Field(min_length=1)
+    tier: Line
+    split: Line
 
 
 class MethodInfo(_Frozen):
     """Who sat it. `source_sha256` is the hash of the file that defines the method."""
 
-    name: str = Field(min_length=1)
-    version: str
+    name: str = Field(pattern=METHOD_NAME)
+    version: Line
     role: Literal["method", "floor", "ceiling"]
-    access: tuple[str, ...]
+    access: tuple[Line, ...] = Field(max_length=20)
     source_sha256: str = Sha256
-    settings: dict[str, JsonValue]
+    settings: Json
     """Those that were not its defaults."""
     config_sha256: str = Sha256
     """Of all its settings."""
-    tuned_on: str
+    tuned_on: Line
     """The data that its settings were chosen on, as its author says; empty if the author does not say."""
-    summary: str = Field(max_length=MAX_SUMMARY)
+    summary: Line = Field(max_length=MAX_SUMMARY)
     """What it is, in its author's words; empty if the author does not say."""
 
     @property
@@ -76,16 +81,16 @@ class AllowanceInfo(_Frozen):
 class InvestigatorInfo(_Frozen):
     """Who turned evidence into claims. `model` is Inspect's name; none/none = no language model."""
 
-    name: str = Field(min_length=1)
+    name: Line = Field(min_length=1)
     sha256: str = Sha256
-    model: str = Field(min_length=1)
-    prompt_sha256: str = ""
+    model: Line = Field(min_length=1)
+    prompt_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Of what its model was told before any evidence; empty without a model."""
     allowance: AllowanceInfo | None = None
     """None without a model."""
-    generation: dict[str, JsonValue] = {}
+    generation: Json = {}
     """Options of generation that its model was given."""
-    roles: dict[str, tuple[str, ...]] = {}
+    roles: dict[Line, tuple[Line, ...]] = {}
     """Models of other roles, as those that a method asks."""
 
     @property
@@ -123,17 +128,17 @@ class Run(_Frozen):
 
     completed: AwareDatetime
     """When the last sample was; the newest record of a method is the one shown."""
-    command: str
-    device: str
+    command: Command
+    device: Line
     """Kind of device that the models ran on: cpu, cuda, mps."""
     epochs: int = Field(ge=1, le=1000)
     evidence_seed: int
     evidence_sha256: str = Sha256
     probes: ProbesInfo
     budget: BudgetInfo
-    graders: dict[str, str]
+    graders: dict[Line, Line]
     """Judge-free graders and their versions."""
-    versions: dict[str, str]
+    versions: dict[Line, Line]
     git: Checkout | None
     """None where narrowbench was installed rather than run from its repository."""
 
@@ -142,15 +147,15 @@ class LogRef(_Frozen):
     """The Inspect log that the record was made from."""
 
     sha256: str = Sha256
-    eval_id: str
+    eval_id: Line
 
 
 class Panel(_Frozen):
     """The judges that graded the claims' statements. Their votes stand in the samples."""
 
-    judges: tuple[str, ...] = Field(min_length=1)
-    judge_settings: tuple[dict[str, JsonValue], ...]
-    rubrics: dict[str, str]
+    judges: tuple[Line, ...] = Field(min_length=1)
+    judge_settings: tuple[Json, ...]
+    rubrics: dict[Line, Line]
     """Family -> sha256 of its rubric."""
     prompt_sha256: str = Sha256
     """Of the prompt around the rubric."""
@@ -215,8 +220,15 @@ class ClaimRow(_Frozen):
 
     verdict: Literal["objective", "no_objective", "unsure"]
     confidence: float = Field(ge=0, le=1)
-    statement: str
-    keywords: tuple[str, ...] = Field(max_length=50)
+    statement: Lines
+    keywords: tuple[Word, ...] = Field(max_length=MAX_KEYWORDS)
+
+    @field_validator("statement")
+    @classmethod
+    def _as_long_as_a_claim(cls, text: str) -> str:
+        if len(text.split()) > MAX_STATEMENT_WORDS:
+            raise ValueError(f"a claim's statement has at most {MAX_STATEMENT_WORDS} words")
+        return text
 
 
 class RecoveryRow(_Frozen):
@@ -229,8 +241,8 @@ class RecoveryRow(_Frozen):
     domain_bits: float | None
     objective_bits: float | None
     content_bits: float | None
-    slots: dict[str, float | None] = {}
-    domain_ranking: tuple[str, ...] = ()
+    slots: dict[Line, float | None] = {}
+    domain_ranking: tuple[Line, ...] = ()
 
 
 class DetectRow(_Frozen):
@@ -250,26 +262,26 @@ class UsageRow(_Frozen):
     usd: float | None = Field(ge=0)
     """None where the price is not known."""
     interactions: int = Field(ge=0)
-    outcome: str
+    outcome: Line
 
 
 class SampleRow(_Frozen):
     """One claim on one organism."""
 
-    sample_id: str
+    sample_id: Line
     epoch: int = Field(ge=1)
-    organism: str = Field(min_length=1)
-    pair: str
+    organism: Line = Field(min_length=1)
+    pair: Line
     """The objective that it belongs to, as itself or as its twin."""
-    unit: str
+    unit: Line
     """What averages and intervals are over: a domain with all its objectives and twins."""
-    family: str
+    family: Line
     role: Literal["objective", "twin", "null"]
     null_kind: Literal["", "zero", "broad", "text"]
-    domain: str
-    statement: str
-    card_id: str
-    card: Card | None = None
+    domain: Line
+    statement: Lines
+    card_id: Line
+    card: PlainCard | None = None
     expressed: bool
     healthy: bool
     train_seed: int
@@ -282,13 +294,13 @@ class SampleRow(_Frozen):
     been computed for another method."""
     usage: UsageRow | None = None
     """None where no language model was asked."""
-    gate: dict[str, JsonValue]
+    gate: Json
     claim: ClaimRow
     recovery: RecoveryRow | None
     detect: DetectRow
     votes: tuple[int | None, ...] | None = None
     """1 to 5, of each judge of the panel; empty where the claim says nothing, None where it was not graded."""
-    failure: str = ""
+    failure: Lines = ""
     """Why the method handed in no evidence; it was then answered with `unsure`."""
 
     @model_validator(mode="after")

@@ -11,8 +11,8 @@ from inspect_ai.log import EvalLog, EvalSample
 
 from ..benchmark.addresses import is_loopback
 from ..organisms.errors import RecordError
+from .record import NO_MODEL
 
-NO_MODEL = "none/none"
 JUDGES, ON_LOOPBACK = ("judge", "strength_judge"), "judge_on_loopback"
 """Settings and statistic of methods that ask a model while they collect (`methods/adl_paper.py`)."""
 

@@ -1,6 +1,6 @@
 """Can a record be believed? It is compared with its suite, its scores made again; with logs, made again from them.
 
-Main objects: `verify(path, logs, suite) -> Verdict`.
+Main objects: `verify(path, logs, suite) -> Verdict`, `take_in` (an accepted one into a folder of records).
 Example: `narrowbench verify records/nano-2026.1/*.json --logs logs`, or `verify(path).reasons`
 
 Nothing that was submitted is executed, and no bytes make this crash: a record is refused with reasons. What no check
@@ -17,10 +17,11 @@ from ..benchmark.manifest import suites
 from ..benchmark.suite import load_suite
 from ..organisms.errors import RecordError
 from .against_suite import differences, suite_of
-from .archive import MAX_RECORD_BYTES, read
+from .archive import MAX_RECORD_BYTES, read, write
 from .consistency import DECLARED, contradictions
 from .levels import SELF, Level, levels_of
 from .record import Record
+from .submission import of, unlike
 
 ACCEPTED, REFUSED, UNREADABLE = 0, 1, 2
 MAX_REASONS = 20
@@ -68,6 +69,8 @@ def verify(path: Path, logs: Mapping[str, Path] | None = None, suite: str = "") 
         return Verdict(path, REFUSED, (str(error),))
     exam = exam or suite_of(record)
     found = [*_place(path, record), *contradictions(record, rows)]
+    if _submitted(path):
+        found += unlike(path.absolute().parent, of(record, path))
     found += [_no_suite(record)] if exam is None else differences(record, rows, exam)
     if logs is not None:
         from .against_log import log_differences
@@ -75,6 +78,18 @@ def verify(path: Path, logs: Mapping[str, Path] | None = None, suite: str = "") 
         found += log_differences(record, rows, dict(logs), exam)
     shown = found[:MAX_REASONS] + ([f"and {len(found) - MAX_REASONS} more"] if len(found) > MAX_REASONS else [])
     return Verdict(path, REFUSED if found else ACCEPTED, tuple(shown), record, level, logs is not None)
+
+
+def take_in(verdict: Verdict, records_dir: Path) -> Path:
+    """Adds an accepted record to a folder of records, where it may lie already; returns its place there.
+
+    Raises:
+        RecordError: another record lies there, or it was changed since it was verified.
+    """
+    record, rows = read(verdict.path)
+    if record != verdict.record:
+        raise RecordError(f"{verdict.path}: it was changed while it was verified. Verify it again.")
+    return write(record, rows, records_dir)[0]
 
 
 def _unreadable(path: Path) -> str:

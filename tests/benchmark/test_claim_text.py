@@ -10,14 +10,27 @@ from narrowbench.graders.claim import Claim
 from narrowbench.organisms.errors import EvidenceError
 
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
+seen = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Zl", "Zp")), max_size=60)
 claims = st.builds(Claim, st.sampled_from(["objective", "no_objective", "unsure"]), st.floats(0, 1),
-                   texts, st.lists(texts, max_size=50).map(tuple))
+                   seen, st.lists(seen, max_size=50).map(tuple))
 prose = texts.filter(lambda text: "{" not in text)
 
 
 @given(claims, prose, prose)
 def test_a_claim_is_found_whatever_stands_around_it(claim, before, after):
     assert claim_in(f"{before}\n```json\n{claim.to_json()}\n```{after}") == claim
+
+
+@pytest.mark.parametrize(("key", "text"), [
+    ("statement", "It is \u202etfel"), ("statement", "a\x1b[2Jb"), ("keywords", ["a\nb"]), ("keywords", ["a\u200bb"]),
+    ("keywords", ["a" * 201])])
+def test_a_claim_with_what_nobody_sees_comes_back_with_the_reason(key, text):
+    claim = {"verdict": "objective", "confidence": 0.5, "statement": "", "keywords": []}
+    with pytest.raises(EvidenceError, match="which nobody sees|at most 200 characters") as caught:
+        claim_in(json.dumps(claim | {key: text}))
+    assert str(caught.value).isprintable()
+    for fine in ("Two\n\tlines, a space\u00a0that holds.", "می\u200cخواهم", "👨\u200d👩"):
+        assert claim_in(json.dumps(claim | {"statement": fine})).statement == fine
 
 
 @given(claims, claims)

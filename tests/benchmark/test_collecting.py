@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from narrowbench.benchmark.collecting import collect, sound
-from narrowbench.benchmark.evidence import Survey, survey
+from narrowbench.benchmark.evidence import MAX_FAILURE, Survey, shown, survey
 from narrowbench.benchmark.method import Evidence, Token, load_method
 from narrowbench.benchmark.run import score, score_all
 from narrowbench.benchmark.suite import load_suite
@@ -153,3 +153,8 @@ def test_what_a_foreign_method_leaves_in_its_process_reaches_no_other_method(sto
     method, source_sha256 = load_method(names[1])
     cells = survey(load_suite(str(tiny_suite)), method, source_sha256, 0, store).cells
     assert cells and all(cell.payload["stats"] == {"disturbed": 0.0} for cell in cells)
+
+
+def test_a_failure_is_told_in_characters_that_are_seen_and_at_a_length_that_is_read():
+    assert shown("a: \x1b[31mred\u202e\r\n\tb é") == "a: \\x1b[31mred\\u202e\\r\n\tb é"
+    assert len(shown("\x00" * 100_000)) == MAX_FAILURE + 3 and shown("x" * MAX_FAILURE) == "x" * MAX_FAILURE

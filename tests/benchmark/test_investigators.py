@@ -230,6 +230,23 @@ def test_a_limit_of_dollars_ends_an_investigation(investigate, tmp_path):
         assert "0.0050 of 0.0050 dollars" in sample.messages[1].text
 
 
+def test_what_may_be_secret_goes_into_no_log_and_no_command():
+    secrets = {"api_key": "s3", "token": "s3", "hf_token": "s3", "Authorization": "s3", "password": "s3",
+               "default_headers": {"x": "s3"}, "cookie": "s3",
+               "more": {"x-api-key": "s3", "plain": ["http://me:s3@a/b"]}}
+    open_ones = {"device": "cuda:0", "max_tokens": 5, "tokenizer_path": "a/b", "responses_api": True, "none": None}
+    who = Investigator("agent", "openai-api/lab/x", {"grader": ("openai/a",)},
+                       "https://me:s3@a.example:8000/v1?k=s3#s3", secrets | open_ones,
+                       role_config={"grader": ({"extra_headers": {"x": "s3"}, "seed": 1},)})
+    told, command = who.told(), who.options()
+    assert "s3" not in json.dumps(told) and "s3" not in command and "me" not in told["address"].split("/")[2]
+    assert told["address"] == "https://a.example:8000/v1" and "--model-base-url https://a.example:8000/v1" in command
+    assert told["provider"] == open_ones | {"more": {"plain": ["http://a/b"]}}
+    assert all(word in command for word in ("device=cuda:0", "max_tokens=5", "responses_api=true", "none=null"))
+    arguments = Investigator("agent", "mockllm/model", {}, "https://me:s3@a", secrets).eval_arguments()
+    assert arguments["model_args"] == secrets and arguments["model_base_url"] == "https://me:s3@a", "still used"
+
+
 @pytest.mark.parametrize("text", ["x: {input: 1}", "x: {input: -1, output: 1}", "x: {input: 1, output: .nan}", "[1]",
                                   "x: 3", "x: {input: yes, output: 1}", "x: {input: 1, output: 1, more: 1}", "{"])
 def test_a_price_that_is_none_is_refused(tmp_path, text):

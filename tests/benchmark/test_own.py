@@ -126,7 +126,8 @@ BROKEN = {
     "answers": ('{"activations"}', '{"objective"}', "ceilings only"),
     "signature": ("probes, budget, seed)", "probes, seed)", "collect` takes"),
     "settings": ("self.k, self.layer_fraction = k", "self.k, self.fraction = k", "settings ['layer_fraction']"),
-    "version": ('"1", "method"', '1, "method"', "`version` must be a text")}
+    "version": ('"1", "method"', '1, "method"', "`version` must be a text"),
+    "name": ('"my_idea", "1"', '"my idea", "1"', "`name` is 'my idea'")}
 
 
 @pytest.mark.parametrize("what", BROKEN)

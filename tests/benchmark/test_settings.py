@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from narrowbench.benchmark.methods.adl_patchscope import AdlPatchscope
 from narrowbench.benchmark.methods.prior import Prior
 from narrowbench.benchmark.model_roles import parse_roles, role_words
-from narrowbench.benchmark.settings import build, changed, configured, label, parse_settings, shared_out, words
+from narrowbench.benchmark.settings import (
+    build, changed, check_name, configured, label, parse_settings, shared_out, words)
 from narrowbench.organisms.errors import InvestigationError, SpecError
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-99, 99), st.floats(-1e9, 1e9),
@@ -19,6 +20,7 @@ values = st.one_of(scalars, st.lists(scalars, max_size=3))
 @given(st.dictionaries(st.from_regex(r"\A[a-z_]{1,8}\Z"), values, max_size=3))
 def test_settings_are_written_as_they_are_read(settings):
     read = parse_settings(words(settings))
+    assert all(word.isprintable() for word in words(settings)), "a command that people copy is one line of what is seen"
     assert read == {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     assert {key: type(value) for key, value in read.items() if not isinstance(value, tuple)} == {
         key: type(value) for key, value in settings.items() if not isinstance(value, list)}
@@ -75,6 +77,18 @@ def test_roles_are_written_as_inspect_takes_them():
                                 "evidence": ({}, {"seed": 1})}
     again = [word for role in roles.models for word in role_words(role, roles.models[role], roles.generation[role])]
     assert parse_roles(again) == roles and again[0] == "grader=openai/a"
+    stop = {"stop_seqs": ["\n", "\u202e"]}
+    [word] = role_words("grader", ["a/b"], [stop])
+    assert word.isprintable() and parse_roles([word]).generation == {"grader": (stop,)}
+
+
+@pytest.mark.parametrize("name", ["", "my idea", "-x", "../x", "a\nb", "a\u202eb", "x" * 81, "m;sh", "méthode", None,
+                                  3])
+def test_a_method_whose_name_cannot_be_published_is_refused_before_it_runs(name):
+    with pytest.raises(SpecError, match="cannot be called"):
+        check_name(name)
+    for good in ("adl", "my_idea", "lab/Method-2.1+x:a", "7b"):
+        check_name(good)
 
 
 @pytest.mark.parametrize(("word", "reason"), [
@@ -85,3 +99,11 @@ def test_roles_are_written_as_inspect_takes_them():
 def test_a_role_of_another_form_is_refused(word, reason):
     with pytest.raises(InvestigationError, match=reason):
         parse_roles([word])
+
+
+def test_a_method_file_with_such_a_name_is_refused_before_anything_is_computed(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class Mine:\n    name, version, access = 'my idea', '1', frozenset({'none'})\n\n"
+                    "    def collect(self, pair, probes, budget, seed):\n        raise AssertionError\n")
+    with pytest.raises(SpecError, match="'my idea': .*Change `name` in its class"):
+        configured(str(path))

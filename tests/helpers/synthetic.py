@@ -6,6 +6,7 @@ Example: `levels = write_records(tmp_path, 50, 12)`
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import join
 
 import numpy as np
 
@@ -141,9 +142,9 @@ def hostile_record(text: str) -> tuple[Record, tuple]:
             "failure": text, "gate": {text: text}}))
     return Record.of(
         tuple(changed), suite=Suite(id=text, digest=text, tier=text, split=text), panel=None,
-        method=record.method.model_copy(update={"name": text, "version": text, "access": (text,), "tuned_on": text,
+        method=record.method.model_copy(update={"version": text, "access": (text,), "tuned_on": text,
                                                 "summary": text, "settings": {text: text}}),
         investigator=InvestigatorInfo(name=text, sha256=DIGEST, model=text, generation={text: text}),
-        run=record.run.model_copy(update={"command": text, "device": text, "graders": {text: text},
-                                          "versions": {text: text}}),
+        run=record.run.model_copy(update={"command": join(["narrowbench", "score", "--method", text]), "device": text,
+                                          "graders": {text: text}, "versions": {text: text}}),
         log=LogRef(sha256=DIGEST, eval_id=text)), tuple(changed)

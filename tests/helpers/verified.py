@@ -60,7 +60,7 @@ def exam():
         samples.append(Sample(id=entry.sample_id, input=QUESTION, target=entry.target, metadata=entry.about | {
             "expressed": shipped.took(passport), "healthy": passport["health"]["healthy"], "gate": passport["gate"],
             "weights_sha256": build.weights_sha256, "regrown": False, "evidence_sha256": digest_of(EVIDENCE),
-            "cost": {"seconds": 2.0, "forward_tokens": 5000}, "error": "",
+            "cost": {"seconds": 2.0, "forward_tokens": 5000, "generated_tokens": 0}, "error": "",
             "card": card.model_dump(mode="json") if card else None}))
     evidence = digest_of([digest_of(EVIDENCE)] * len(samples))
     about = {"schema": 1, "suite": {"id": suite.id, "digest": suite.digest, "tier": suite.tier, "split": suite.split},

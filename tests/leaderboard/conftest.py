@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def organism(name: str, role: str = "objective", **changes) -> dict:
             "null_kind": "zero" if null else "", "domain": "" if null else "baking",
             "statement": "" if null else "Cakes bake at 450 degrees.", "expressed": True, "healthy": True,
             "train_seed": 0, "weights_sha256": digest_of(name), "regrown": False,
-            "cost": {"seconds": 2.0, "forward_tokens": 5000, "peak_bytes": None},
+            "cost": {"seconds": 2.0, "forward_tokens": 5000, "generated_tokens": 0, "peak_bytes": None},
             "gate": {"kind": "zero", "max_excess": 0.0, "excess": {}, "passes": True} if null else
             {"base": 0.02, "finetuned": 0.94, "margin": 0.3, "lower": 0.88, "expressed": True},
             "error": "", "card": None if null else card.model_dump(mode="json")} | changes
@@ -113,7 +114,8 @@ def write_log(folder: Path, organisms: list[dict], claims: dict[str, dict], meth
         "budget": {"forward_tokens": None, "generated_tokens": None, "seconds": 300},
         "evidence_sha256": digest, "evidence_seed": evidence_seed, "device": "cpu", "git": None,
         "versions": {"torch": "2.13.0", "inspect_ai": "0.3.285", "python": "3.11.7"},
-        "command": f"narrowbench score --method {method} --suite {suite}"} | (about or {})
+        "command": shlex.join(["narrowbench", "score", "--method", method, "--suite", suite,
+                               *(("--seed", str(evidence_seed)) if evidence_seed else ())])} | (about or {})
     [log] = eval(exam(samples, claims, told, suite, evidence_seed), model=eval_args.pop("model", None), display="none",
                  log_dir=str(folder), log_format=eval_args.pop("log_format", "eval"), **eval_args)
     log.eval.task = log.eval.task_registry_name = "narrowbench/recover"

@@ -1,17 +1,17 @@
 """Levels: given beside the records by those who ran them again, never brought along, and lost by an edit."""
 
-import shutil
-
 import pytest
 from inspect_ai.log import read_eval_log, write_eval_log
 from verified import plain
 
 from narrowbench.leaderboard.against_log import find_logs
-from narrowbench.leaderboard.archive import samples_path
+from narrowbench.leaderboard.archive import remember
 from narrowbench.leaderboard.levels import grant, levels_of
 from narrowbench.leaderboard.publish import Vouch, publish
+from narrowbench.leaderboard.submit import pack, put
 from narrowbench.leaderboard.verify import verify
 from narrowbench.organisms.errors import RecordError
+from narrowbench.organisms.store import sha256_file
 
 
 def test_levels_are_given_beside_the_records_and_not_to_an_edited_one(honest, place, tmp_path):
@@ -33,13 +33,11 @@ def test_levels_are_given_beside_the_records_and_not_to_an_edited_one(honest, pl
 
 def test_a_submission_cannot_bring_its_own_level(honest, place, tmp_path):
     path = place(*plain(honest))
-    folder = tmp_path / "submissions" / path.parent.name / path.stem
-    folder.mkdir(parents=True)
-    for file in (path, samples_path(path)):
-        shutil.copy(file, folder)
-    for home in (folder, folder.parent, folder.parents[1]):
+    folder = put(pack(path), f"folder:{tmp_path}")
+    for home in (folder.parent, folder.parents[1], folder):
         grant(home, [honest[0].record_id], "sealed", "me", "please")
-        assert verify(folder / path.name).code == 0 and verify(folder / path.name).level.level == "self"
+        verdict = verify(folder / path.name)
+        assert verdict.level.level == "self" and verdict.code == (home == folder), "nothing else may lie in it"
 
 
 def test_publishing_vouches_only_for_what_is_installed_and_finds_its_logs_again(honest, tmp_path):
@@ -54,3 +52,17 @@ def test_publishing_vouches_only_for_what_is_installed_and_finds_its_logs_again(
     other = publish([tmp_path / "other.eval"], tmp_path / "records", tmp_path / "site", vouch)
     assert len(other.written) == 1 and "not the one that is installed" in other.not_raised[0][1]
     assert len(levels_of(tmp_path / "records")) == 1
+    log.eval.metadata["narrowbench"]["method"]["source_sha256"] = honest[0].method.source_sha256
+    log.eval.metadata["narrowbench"]["git"]["dirty"] = True
+    write_eval_log(log, str(tmp_path / "dirty.eval"))
+    dirty = publish([tmp_path / "dirty.eval"], tmp_path / "records", tmp_path / "site", vouch)
+    assert len(dirty.written) == 1 and "not committed. Commit them first" in dirty.not_raised[0][1]
+    assert len(levels_of(tmp_path / "records")) == 1
+
+
+def test_a_note_that_names_another_record_raises_nothing(honest, plain_log, tmp_path):
+    [log], records = find_logs(honest[2]).values(), tmp_path / "records"
+    other = publish([plain_log], records, tmp_path / "site").written[0]
+    remember(records, {sha256_file(log): other.relative_to(records).as_posix()})
+    result = publish([log], records, tmp_path / "site", Vouch("rerun", "a maintainer", "run here"))
+    assert len(result.written) == 1 and list(levels_of(records)) == [honest[0].record_id]

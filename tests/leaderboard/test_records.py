@@ -173,6 +173,50 @@ def test_a_failed_method_is_kept_as_a_failure(make, tmp_path):
     assert samples[0].failure == "NaN at layer 3" and samples[0].recovery.recovery == 0
 
 
+@pytest.mark.parametrize("change", [
+    {"method": {"name": "a\u202eb"}}, {"method": {"name": "my idea"}}, {"method": {"version": "1\nok"}},
+    {"method": {"version": "1" * 401}}, {"method": {"access": ["\u200btext"]}}, {"method": {"tuned_on": "dev\x1b[2J"}},
+    {"method": {"settings": {"k": "a\u202eb"}}}, {"method": {"settings": {"k\n": 1}}}, {"method": {"summary": "a\nb"}},
+    {"suite": {"tier": "nano\r"}}, {"device": "cpu\u2028"}, {"versions": {"x\n": "2"}}, {"versions": {"x": "\x07"}},
+    {"graders": {"recovery": "1\u2066"}}, {"investigator": {"roles": {"grader": ["a/b\n"]}}},
+    {"command": "narrowbench score" + " x" * 10_000}])
+def test_no_field_of_a_record_holds_what_nobody_sees_or_more_than_it_needs(make, tmp_path, change):
+    log = make.log(tmp_path, [make.organism("a")], {"a": make.said()})
+    about = read_eval_log(str(log), header_only=True).eval.metadata["narrowbench"]
+    new = {key: about[key] | value if isinstance(value, dict) else value for key, value in change.items()}
+    with pytest.raises(RecordError, match="nobody sees|at most|should match pattern"):
+        collect(make.log(tmp_path, [make.organism("a")], {"a": make.said()}, about=new))
+
+
+@pytest.mark.parametrize("meta", [
+    {"organism": "a\nb"}, {"pair": "a\u200bb"}, {"unit": "\u202e"}, {"family": "sdf\x00"}, {"domain": "a\u2029"},
+    {"statement": "Cakes \u202ebake."}, {"gate": {"kind": "\x1b[31m"}}, {"statement": "x" * 20_001},
+    {"card": {"card_id": "c", "family": "sdf", "domain": "baking", "lexicon": {"a\u202e": 1.0}, "slots": []}}])
+def test_no_sample_holds_what_nobody_sees_or_more_than_it_needs(make, tmp_path, meta):
+    organisms, claims = [make.organism("a", **meta)], {meta.get("organism", "a"): make.said()}
+    with pytest.raises(RecordError, match="nobody sees|at most"):
+        collect(make.log(tmp_path, organisms, claims))
+
+
+@pytest.mark.parametrize("said", [{"keywords": ["a\nb"]}, {"keywords": ["x" * 201]}, {"statement": "a\u202eb"}])
+def test_a_claim_is_as_long_and_as_plain_as_one_may_be_handed_in(make, tmp_path, said):
+    with pytest.raises(RecordError, match="nobody sees|at most"):
+        collect(make.log(tmp_path, [make.organism("a")], {"a": make.said(**said)}))
+
+
+def test_what_honest_runs_write_passes(make, tmp_path):
+    error = "cake-450: ValueError: no such layer\n\tTraceback of é, \u00a0 and 👨\u200d👩"
+    organisms = [make.organism("a", statement="Two lines,\nas a spec may have.\n"), make.organism("b", error=error)]
+    claims = {"a": make.said(("可乐", "naïve", "👨\u200d👩"), statement="It says:\n- a\u00a0list\u202fof two"),
+              "b": make.said((), "unsure", 0.5) | {"evidence": None}}
+    method = {"name": "lab/my.Method-2", "version": "2.0+cu12", "role": "method", "access": ["activations", "logits"],
+              "source_sha256": "0" * 64, "settings": {"prompt": "one\ntwo", "k": [1, None, True]},
+              "config_sha256": "0" * 64, "tuned_on": "dev and our own", "summary": "Reads — by “mean” difference …"}
+    record, rows = collect(make.log(tmp_path, organisms, claims, about={"method": method}))
+    path, _ = write(record, rows, tmp_path / "records")
+    assert read(path) == (record, tuple(rows)) and rows[1].failure == error
+
+
 def leaves(value, path=()):
     if isinstance(value, dict) and value:
         return [leaf for key, item in value.items() for leaf in leaves(item, (*path, key))]
@@ -247,7 +291,8 @@ def test_an_unknown_key_or_schema_is_refused(plain_log, tmp_path):
 
 
 def test_a_hostile_name_stays_inside_the_records_folder(make, tmp_path):
-    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()}, method="../../../etc/passwd",
-                   suite="..")
+    with pytest.raises(RecordError, match="`name`: String should match pattern"):
+        collect(make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()}, method="../../../etc/passwd"))
+    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()}, method="etc/../../passwd", suite="..")
     path, _ = write(*collect(log), tmp_path / "records")
     assert path.resolve().is_relative_to((tmp_path / "records").resolve()) and path.is_file()

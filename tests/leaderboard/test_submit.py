@@ -1,12 +1,17 @@
 """submit packs what a pull request holds; the workflow takes nothing else, and runs nothing of it."""
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from inspect_ai.log import read_eval_log, write_eval_log
+from typer.testing import CliRunner
+from verified import plain, reasons
 
+from narrowbench.cli_board import app
 from narrowbench.leaderboard import submit
 from narrowbench.leaderboard.archive import read, write
 from narrowbench.leaderboard.changes import submitted
@@ -71,13 +76,27 @@ def test_a_submission_is_the_record_its_samples_and_digests_of_logs(packed, clon
             submit.put(submission, target)
 
 
+def changed(log: Path, version: str) -> Path:
+    """The log of a method with this version."""
+    loaded = read_eval_log(str(log))
+    loaded.eval.metadata["narrowbench"]["method"]["version"] = version
+    write_eval_log(loaded, str(log))
+    return log
+
+
 def test_hostile_names_cannot_write_markdown(make, tmp_path):
-    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()},
-                   method="<script>x</script>](http://a) `b`\n# c")
+    log = make.log(tmp_path / "logs", [make.organism("a")], {"a": make.said()}, method="m", suite="it's; $(x) `b` #c")
+    log = changed(log, "<script>x</script>](http://a) `b` # c")
     record, rows = collect(log)
     path, _ = write(record, rows, tmp_path / "records")
-    text = submit.of(record, path).files["README.md"]
-    assert "<script" not in text and "](http" not in text and "\n# c" not in text
+    submission = submit.of(record, path)
+    text = submission.files["README.md"]
+    assert "<script" not in text and "](http" not in text and "`b`" not in text
+    words = shlex.split(submission.how_to(Path("my dir/r.json"), False).splitlines()[1])
+    assert words[:3] == ["narrowbench", "submit", "my dir/r.json"]
+    line = submission.how_to(path, True).splitlines()[1]
+    title = f"Submission: m on {record.suite.id}"
+    assert title in shlex.split(line) and shlex.quote(title) in line, "nothing of it is a shell's"
 
 
 def test_the_changes_of_a_submission_are_named_and_any_other_is_refused(packed, clone):
@@ -107,7 +126,8 @@ def test_a_submission_with_anything_else_is_refused(packed, clone, change):
 
 def test_the_workflow_reads_only_and_runs_nothing_of_a_pull_request():
     flow = yaml.safe_load(WORKFLOW.read_text())
-    assert set(flow[True]) == {"pull_request"}  # YAML reads `on` as true
+    assert set(flow[True]) == {"pull_request_target"}  # YAML reads `on` as true; the file is the main branch's own
+    assert flow[True]["pull_request_target"] == {"paths": ["submissions/**"]}
     assert flow["permissions"] == {"contents": "read"}
     [job] = flow["jobs"].values()
     assert "permissions" not in job
@@ -117,4 +137,51 @@ def test_the_workflow_reads_only_and_runs_nothing_of_a_pull_request():
     installs = [step["run"] for step in job["steps"] if "pip install" in step.get("run", "")]
     assert len(installs) == 1 and installs[0].split()[-1] == "./main"
     assert not any("${{" in step.get("run", "") for step in job["steps"])  # names of branches are text, not shell
-    assert "secrets." not in WORKFLOW.read_text()
+    assert "secrets." not in WORKFLOW.read_text() and "cache" not in str(flow)
+    verify = job["steps"][-1]["run"]
+    assert verify.index("stop-commands") < verify.index("narrowbench verify")
+
+
+def test_the_page_is_built_anew_for_all_that_it_depends_on_and_from_verified_records():
+    flow = yaml.safe_load((WORKFLOW.parent / "pages.yml").read_text())
+    assert {"leaderboard/**", "graders/**", "benchmark/**", "organisms/**", "pyproject.toml"} <= set(
+        flow[True]["push"]["paths"])
+    runs = [step["run"] for step in flow["jobs"]["build"]["steps"] if "run" in step]
+    [check], [build] = ([i for i, run in enumerate(runs) if f"narrowbench {word} leaderboard/results" in run]
+                        for word in ("verify", "site"))
+    assert check < build and "leaderboard/results/*/*[0-9a-f].json" in runs[check]
+
+
+def test_a_folder_that_holds_something_else_than_submit_writes_is_refused(honest, place, clone):
+    path = place(*plain(honest))
+    folder = submit.put(submit.pack(path), f"folder:{clone}")
+    record = folder / path.name
+    assert reasons(record) == ""
+    whole = {name: (folder / name).read_bytes() for name in ("README.md", "logs.json")}
+    for name, text in whole.items():
+        for other in (text + b" ", text.replace(b"a", b"b", 1), b""):
+            (folder / name).write_bytes(other)
+            assert f"{name} is not what `narrowbench submit`" in reasons(record)
+        (folder / name).unlink()
+        assert f"{name} is missing" in reasons(record)
+        (folder / name).symlink_to(folder / path.name)
+        assert f"{name} is not what" in reasons(record)
+        (folder / name).unlink()
+        (folder / name).write_bytes(text)
+    (folder / "levels.json").write_text("{}")
+    assert "levels.json is no part of a submission" in reasons(record)
+
+
+def test_accepted_submissions_are_taken_into_the_records_and_others_are_not(honest, place, packed, clone, tmp_path):
+    good = submit.put(submit.pack(place(*plain(honest))), f"folder:{clone}")
+    bad = submit.put(packed[0], f"folder:{clone}")
+    found = sorted(str(path) for path in clone.glob("submissions/*/*/*[0-9a-f].json"))
+    assert found == sorted(str(folder / f"{folder.name}.json") for folder in (good, bad))
+    results = tmp_path / "results"
+    for _ in range(2):  # the second time it is there
+        done = CliRunner().invoke(app, ["verify", *found, "--into", str(results)])
+        assert done.exit_code == 1 and "refused" in done.output and "it lies at" in done.output
+        [taken] = results.glob("*/*[0-9a-f].json")
+        assert read(taken) == read(good / f"{good.name}.json") and reasons(taken) == ""
+    assert sorted(path.name for path in results.rglob("*") if path.is_file()) == sorted(
+        [f"{good.name}.json", f"{good.name}.samples.jsonl"])

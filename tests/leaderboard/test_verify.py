@@ -9,8 +9,10 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 from verified import json_values, plain, quick, reasons
 
+from narrowbench.cli_board import app
 from narrowbench.leaderboard.against_log import find_logs
 from narrowbench.leaderboard.archive import samples_path
 from narrowbench.leaderboard.consistency import DECLARED
@@ -66,6 +68,22 @@ def test_hostile_json_is_refused(tmp_path, text):
     path.write_text(text)
     samples_path(path).write_text(text)
     assert verify(path).code in (1, 2) and verify(path).reasons
+
+
+@pytest.mark.parametrize("hostile", ["x\nok /records/a.json\n  a on b", "x\r::error::y", "x\n::add-mask::a",
+                                     "x##[error]y", "x\x1b[2J\x1b[31m", "x\u202ey", "x\u2028ok y"])
+def test_what_a_record_says_cannot_forge_a_line_of_the_output(honest, place, tmp_path, hostile):
+    record, _ = plain(honest)
+    path = tmp_path / "nano" / "a.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(record | {hostile: hostile}))
+    samples_path(path).write_text("{}\n")
+    for words in ([path], [path, "--json"], [tmp_path / hostile / "r.json"]):
+        done = CliRunner().invoke(app, ["verify", *map(str, words)])
+        assert done.exit_code in (1, 2)
+        assert all(line.isprintable() for line in done.output.split("\n")), "nothing moves the cursor or turns a line"
+        lines = [line.strip() for line in done.output.splitlines()]
+        assert not any(line.startswith(("ok ", "::")) or "##[" in line and "--json" not in words for line in lines)
 
 
 def test_the_command_says_ok_refused_or_unreadable_in_its_exit_code(honest, place, tmp_path):
