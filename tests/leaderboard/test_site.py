@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from narrowbench.leaderboard.archive import read, read_all, samples_path, write
 from narrowbench.leaderboard.board import boards
 from narrowbench.leaderboard.data import script
 from narrowbench.leaderboard.figures import copy_figures
+from narrowbench.leaderboard.levels import grant
 from narrowbench.leaderboard.pages import TEMPLATE, number
 from narrowbench.leaderboard.publish import publish
-from narrowbench.leaderboard.record import Record
+from narrowbench.leaderboard.record import Record, UsageRow
 from narrowbench.leaderboard.site import ASSETS, build
 from narrowbench.leaderboard.stats import identified
 from narrowbench.leaderboard.variance import variance_components
@@ -262,3 +264,65 @@ def test_the_site_command_builds_from_records_alone(demo, tmp_path):
     done = CliRunner().invoke(app, ["site", str(records), "--out", str(tmp_path / "site")])
     assert done.exit_code == 0 and done.output.strip().endswith("index.html"), done.output
     assert (tmp_path / "site" / "index.html").is_file()
+
+
+def test_a_row_says_who_vouches_for_it_and_why(read_page, tmp_path):
+    record, rows = record_of("m", 0.5, cards(4), np.random.default_rng(0), n_nulls=2)
+    write(record, rows, tmp_path / "records")
+    grant(tmp_path / "records", [record.record_id], "rerun", f"A. Keeper {HOSTILE}", f"run on two machines {HOSTILE}")
+    page = read_page(build(tmp_path / "records", tmp_path / "site").page)
+    [row] = page.rows
+    assert row["by"] == [f"A. Keeper {HOSTILE}"]
+    method = read_page(tmp_path / "site" / "methods" / f"{row['key']}.html")
+    assert f"Rerun by A. Keeper {' '.join(HOSTILE.split())} , {date.today()} : run on two machines" in method.text
+    [badge] = [attributes for tag, attributes in method.tags if (attributes.get("class") or "") == "badge rerun"]
+    assert badge["title"] == f"run again by those who keep this board: A. Keeper {HOSTILE}"
+    assert "img" not in [tag for tag, _ in method.tags]
+    assert "maintainers" not in page.text + method.text
+
+
+def test_it_says_which_checks_are_missing(read_page, tmp_path):
+    rng, records = np.random.default_rng(0), tmp_path / "records"
+    pairs = [record_of(name, 0.5, cards(24), rng, n_nulls=2) for name in "ab"] + instrument(cards(24), rng, 2)[:2]
+    for record, rows in pairs:
+        write(record, rows, records)
+    page = read_page(build(records, tmp_path / "site", {record.record_id: "rerun" for record, _ in pairs}).page)
+    assert "Not checked: nobody is ranked until kitchen_sink , injection are run on every organism" in page.text
+    assert {row[0] for row in page.ranking} == {"-"}
+
+
+def test_tokens_and_dollars_of_a_language_model_are_shown(read_page, tmp_path):
+    record, rows = record_of("asks", 0.5, cards(4), np.random.default_rng(0), n_nulls=2)
+    usage = {"calls": 3, "input_tokens": 900, "output_tokens": 100, "interactions": 2, "outcome": "claim"}
+    used = [row.model_copy(update={"usage": UsageRow(**usage, total_tokens=1000 * (n + 1), usd=0.01 * (n + 1))})
+            for n, row in enumerate(rows)]
+    agent = record.investigator.model_copy(update={"name": "agent", "model": "lab/m", "roles": {"judge": ("lab/j",)}})
+    write(*changed(record, used, investigator=agent), tmp_path / "records")
+    page = read_page(build(tmp_path / "records", tmp_path / "site").page)
+    [row] = page.rows
+    assert row["cost"]["model_tokens"] == 3500 and row["cost"]["usd"] == pytest.approx(0.035)
+    assert row["options"] == ["judge: lab/j"]
+    text = read_page(tmp_path / "site" / "methods" / f"{row['key']}.html").text
+    assert "Tokens of the investigating model, an organism 3.5k" in text and "$0.04" in text and "judge : lab/j" in text
+
+
+def test_every_training_is_shown_and_a_lone_member_of_a_pair_is_named(read_page, tmp_path):
+    record, rows = record_of("m", 0.8, cards(4), np.random.default_rng(0), n_nulls=2)
+    more = [row.model_copy(update={"train_seed": seed, "sample_id": f"o-{n}-{seed}", "healthy": (n, seed) != (0, 2)
+                                   and n != 3, "gate": {"base": 0.02, "finetuned": 0.9 + seed / 100},
+                                   "claim": row.claim.model_copy(update={"keywords": (f"said{seed}",)})})
+            for n, row in enumerate(rows) for seed in (range(3) if n == 0 else (0,))]
+    write(*changed(record, more), tmp_path / "records")
+    page = read_page(build(tmp_path / "records", tmp_path / "site").page)
+    site = tmp_path / "site"
+    assert "1 objective counts without its twin" in page.text
+    [shown] = [one for one in page.data["board"]["heat"]["organisms"] if one.get("trainings")]
+    assert shown["trainings"] == 3 and shown["counted"]
+    told = read_page(site / "organisms" / f"{shown['key']}.html")
+    assert "0.92 in the organism" in told.text and "3 of 3, 2 expressed, broken: never counted" in told.text
+    [claims] = told.data["claims"]
+    assert [claim["words"] for claim in claims["trainings"]] == [["said0"], ["said1"], ["said2"]]
+    assert [claim["counted"] for claim in claims["trainings"]] == [True, True, False]
+    method = read_page(next((site / "methods").iterdir()))
+    assert {reading["key"]: len(reading["trainings"]) for reading in method.data["readings"]} == \
+        dict.fromkeys(method.data["truths"], 1) | {shown["key"]: 3}
