@@ -70,7 +70,7 @@ function badge({ level, by }) {
 
 // What the investigating model used, where one was asked.
 function modelCost({ model_tokens: tokens, usd }) {
-  return [tokens !== undefined && el("small", null, `${count(tokens)} model tok.`), usd !== undefined && el("small", null, dollars(usd))];
+  return [tokens !== undefined && el("small", null, `LLM ${count(tokens)}`), usd !== undefined && el("small", null, dollars(usd))];
 }
 
 function rankText(row) {

@@ -101,7 +101,7 @@ function claimOf(reading) {
   const { trainings } = reading;
   return el(`li.${reading.entryRole}`, null, el("p.who", null, el("b", null, el("a", { href: `../methods/${reading.key}.html` }, bdi(reading.label))),
     reading.entryRole !== "method" && el("span.tag", null, reading.entryRole), !reading.verified && el("span.tag", null, "not verified"),
-    trainings.length > 1 ? marksOf(reading.scores) : [verdict(trainings[0], trainings[0].scores === null), marksOf(trainings[0].scores), gradesOf(trainings[0])]),
+    trainings.length > 1 ? [el("span.tag", null, `mean of ${trainings.length} trainings`), marksOf(reading.scores)] : [verdict(trainings[0], trainings[0].scores === null), marksOf(trainings[0].scores), gradesOf(trainings[0])]),
     trainings.map((claim, n) => [trainings.length > 1 && el("p.who", null, trainingOf(claim, n, trainings.length), verdict(claim, claim.scores === null), marksOf(claim.scores), gradesOf(claim)),
       failed(claim), wordList(claim.words, claim.more)]));
 }

@@ -206,7 +206,7 @@ def test_each_training_has_its_claim_and_its_transcript(open_page, tmp_path):
     write(*changed(record, [row.model_copy(update={"usage": usage}) for row in more]), tmp_path / "records")
     site = build(tmp_path / "records", tmp_path / "site").page.parent
     page = open_page(site / "index.html", root=site)
-    assert "2.5k model tok." in page.locator("#unranked [data-label=Cost]").inner_text()
+    assert "LLM 2.5k" in page.locator("#unranked [data-label=Cost]").inner_text()
     page.locator("select[name=cost]").select_option("usd")
     assert "dollars" in page.locator("#pareto figure title").first.text_content()
     page.locator("#unranked th.name a").click()

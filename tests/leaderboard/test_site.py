@@ -319,7 +319,7 @@ def test_every_training_is_shown_and_a_lone_member_of_a_pair_is_named(read_page,
     [shown] = [one for one in page.data["board"]["heat"]["organisms"] if one.get("trainings")]
     assert shown["trainings"] == 3 and shown["counted"]
     told = read_page(site / "organisms" / f"{shown['key']}.html")
-    assert "0.92 in the organism" in told.text and "3 of 3, 2 expressed, broken: never counted" in told.text
+    assert "0.92 in the organism" in told.text and "3 of 3, seed 2 expressed, broken: never counted" in told.text
     [claims] = told.data["claims"]
     assert [claim["words"] for claim in claims["trainings"]] == [["said0"], ["said1"], ["said2"]]
     assert [claim["counted"] for claim in claims["trainings"]] == [True, True, False]
