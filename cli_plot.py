@@ -57,8 +57,8 @@ def site(records: RecordsFolder = Path("records"),
 @app.command()
 def plot(records: RecordsFolder,
          out: Annotated[Path, typer.Option("--out", help="Folder of the figures.")] = Path("figures"),
-         suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: the first of the "
-                                                                  "page).")] = "",
+         suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: the page's "
+                                                                  "first).")] = "",
          cost: Annotated[str, typer.Option("--cost", help="Of the Pareto plot: seconds, forward_tokens, "
                                                           "generated_tokens, flops, peak_bytes, or of a language model "
                                                           "that investigated model_tokens or usd.")] = "seconds",

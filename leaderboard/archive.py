@@ -1,7 +1,8 @@
 """A folder of records that only ever grows: records are added and read back, never replaced and never deleted.
 
-Main objects: `write`, `read`, `read_all`, `age` (which of two records is newer). Layout: `<suite>/<method>-<id>.json`, its samples beside it in
-`<method>-<id>.samples.jsonl`; `levels.json` (`levels.py`) and `logs.json` (which logs were published) on top.
+Main objects: `write`, `read`, `read_all`, `age` (which of two records is newer). Layout: `<suite>/<method>-<id>.json`,
+its samples beside it in `<method>-<id>.samples.jsonl`; `levels.json` (`levels.py`) and `logs.json` (which logs were
+published) on top.
 Example: `published, left_out = read_all(Path("records"))`
 """
 

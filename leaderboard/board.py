@@ -3,7 +3,7 @@
 Main objects: `boards(published, levels) -> list[Board]`, `Board`, `Slice` (the methods that sat the same exam).
 Example: `boards(archive.read_all(Path("records"))[0], {record_id: "rerun"})[0].slices[0].members[0].rank`
 
-Only rows that the maintainers reran, or that were scored on sealed organisms, are ranked. Ranks are by paired
+Only rows that those who keep the board reran, or that were scored on sealed organisms, are ranked. Ranks are by paired
 comparisons, which need shared units: where the shape of some organisms would give them away to methods that read
 weights (`Suite.shown_to`), those methods sit a smaller exam and are ranked apart, in a slice of their own.
 """

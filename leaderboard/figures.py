@@ -71,11 +71,11 @@ def copy_figures(source: Path, target: Path) -> list[Figure]:
 def _check(path: Path) -> None:
     """Raises RecordError for a link, and for an SVG that could run a script when it is opened on its own."""
     if path.is_symlink() or not path.is_file():
-        raise RecordError(f"{path} is a link or no file, and what a link leads to may be nobody else's business. Put the "
-                          "figure itself there.")
+        raise RecordError(f"{path} is a link or no file, and what a link leads to may be nobody else's business. Put "
+                          "the figure itself there.")
     if path.suffix == ".svg" and (reason := next(_beyond_drawing(path.read_bytes()), None)):
-        raise RecordError(f"{path}: {reason}. A browser that opens it would run or fetch that as part of the site. Draw "
-                          "it without, or give a PNG.")
+        raise RecordError(f"{path}: {reason}. A browser that opens it would run or fetch that as part of the site. "
+                          "Draw it without, or give a PNG.")
 
 
 def _beyond_drawing(data: bytes) -> Iterator[str]:

@@ -172,7 +172,8 @@ def _write_transcripts(entry: Entry, board: Board, folder: Path, logs: Mapping[s
     """The transcripts of the samples whose claims the page of a row shows; None without their log."""
     record = entry.record
     path = folder / f"{record.record_id[:KEY_DIGITS]}-transcripts.js"
-    return path if write_transcripts(record, keyed_rows(entry, board), logs.get(record.log.sha256), path, _put) else None
+    log = logs.get(record.log.sha256)
+    return path if write_transcripts(record, keyed_rows(entry, board), log, path, _put) else None
 
 
 def _write_organism(organism: Organism, board: Board, page: str, out_dir: Path, data: str) -> set[Path]:

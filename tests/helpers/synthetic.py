@@ -149,7 +149,8 @@ def write_records(folder: Path, n_records: int, n_organisms: int, n_nulls: int =
             access = ACCESS[n % len(ACCESS)]
             name, role, skill = (f"{'-'.join(access)}_lens_{n}", "method", float(rng.beta(2, 4)))
             if n < 2:
-                name, role, skill, access = (("data_oracle", "ceiling", 0.9, ("data",)), ("shuffled", "floor", 0.0, ()))[n]
+                name, role, skill, access = (("data_oracle", "ceiling", 0.9, ("data",)),
+                                             ("shuffled", "floor", 0.0, ()))[n]
             yield record_of(name, skill, known, rng, role, access, n_nulls, n % 300)
         yield from instrument(known, rng, n_nulls)
 

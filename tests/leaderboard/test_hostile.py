@@ -1,4 +1,4 @@
-"""Whoever may add a record may not end the build: records that are whole and say anything leave the others' pages be."""
+"""Whoever may add a record may not end the build: records that are whole and say anything leave other pages be."""
 
 import json
 
@@ -42,7 +42,7 @@ RECORD = {key: value for key, value in OTHER[0].model_dump(mode="json").items()
 ROWS = [row.model_dump(mode="json") for row in OTHER[1]]
 CHANGES = st.lists(st.one_of(
     st.tuples(st.just("row"), st.integers(0, len(ROWS) - 1), st.sampled_from(leaves(ROWS[0])), VALUES),
-    st.tuples(st.just("record"), st.just(0), st.sampled_from([path for path in leaves(RECORD) if len(path) > 1]), VALUES),
+    st.tuples(st.just("record"), st.just(0), st.sampled_from([p for p in leaves(RECORD) if len(p) > 1]), VALUES),
     st.tuples(st.just("all rows"), st.just(0), st.sampled_from(leaves(ROWS[0])), VALUES)), min_size=1, max_size=4)
 
 
