@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from synthetic import cards, changed, graded, instrument, marked, record_of
 
+from narrowbench.benchmark.suite import load_suite
 from narrowbench.leaderboard.archive import write
 from narrowbench.leaderboard.board import boards
 from narrowbench.leaderboard.pairwise import compare
@@ -223,6 +224,16 @@ def test_pairs_of_which_one_member_does_not_count_are_named(make_record):
     broken = [row.model_copy(update={"healthy": row.organism != "sdf-0-twin"}) for row in rows]
     [board] = boards([changed(record, broken)])
     assert board.lone_pairs == ("sdf-0",)
+
+
+def test_candidates_are_the_suites_and_of_another_suite_what_is_shown(make_record):
+    record, rows = make_record("a", known=KNOWN[:4])
+    [board] = boards([(record, rows)])
+    assert [card.card_id for card in board.cards] == [o.card.card_id for o in board.organisms]
+    exam = load_suite("demo")
+    about = record.suite.model_copy(update={"id": exam.id, "digest": exam.digest, "split": exam.split})
+    [board] = boards([changed(record, rows, suite=about)])
+    assert board.cards == tuple(exam.cards) and len(board.cards) != 4
 
 
 def test_below_eight_units_nobody_gets_a_rank(make_record):
