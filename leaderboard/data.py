@@ -10,6 +10,7 @@ ASCII JSON, so that nothing in them can end the statement; the pages show every 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..graders.averages import Interval
@@ -36,7 +37,12 @@ def script(name: str, value: Any) -> str:
 
 def organism_key(board: Board, name: str) -> str:
     """A name for files and links: a hash, whatever text the organism's name is."""
-    return hashlib.sha256(digest_of([board.record.suite.digest, name]).encode()).hexdigest()[:KEY_DIGITS]
+    return _hashed(board.record.suite.digest, name)
+
+
+@lru_cache(maxsize=4096)  # asked for once a claim
+def _hashed(digest: str, name: str) -> str:
+    return hashlib.sha256(digest_of([digest, name]).encode()).hexdigest()[:KEY_DIGITS]
 
 
 def board_data(board: Board, slice_names: Callable[[Slice], str],

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..graders.averages import Interval, intervals
 from ..graders.detect import Estimate, fpr_at_verdict
@@ -90,7 +91,7 @@ class Entry:
         """The latest record."""
         return self.records[-1]
 
-    @property
+    @cached_property  # asked for once a claim
     def key(self) -> str:
         """A name for files and links: a hash of what makes it a row of its own, whatever its texts are.
 
@@ -100,7 +101,7 @@ class Entry:
         of = digest_of([self.record.suite.digest, list(row_key(self.record, ranked)), ranked])
         return hashlib.sha256(of.encode()).hexdigest()[:KEY_DIGITS]
 
-    @property
+    @cached_property
     def rows(self) -> list[SampleRow]:
         """One for each organism and training."""
         return [one.row for reading in self.readings.values() for one in reading.trainings]
