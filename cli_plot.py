@@ -57,10 +57,11 @@ def site(records: RecordsFolder = Path("records"),
 @app.command()
 def plot(records: RecordsFolder,
          out: Annotated[Path, typer.Option("--out", help="Folder of the figures.")] = Path("figures"),
-         suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: that with the "
-                                                                  "newest record).")] = "",
+         suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: the page's "
+                                                                  "first).")] = "",
          cost: Annotated[str, typer.Option("--cost", help="Of the Pareto plot: seconds, forward_tokens, "
-                                                          "generated_tokens, flops or peak_bytes.")] = "seconds",
+                                                          "generated_tokens, flops, peak_bytes, or of a language model "
+                                                          "that investigated model_tokens or usd.")] = "seconds",
          as_json: AsJson = False) -> None:
     """Draw the page's figures as SVG and PNG: intervals, heatmap, pairs, recovery against cost."""
     from .leaderboard.plot import draw
@@ -76,8 +77,8 @@ def plot(records: RecordsFolder,
 def results(records: RecordsFolder = Path("records"),
             page: Annotated[Path, typer.Option("--page", help="Markdown file that marks the places of its tables.")]
             = Path("docs/results-nano.md"),
-            suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: that with "
-                                                                     "the newest record).")] = "",
+            suite: Annotated[str, typer.Option("--suite", "-s", help="Id or digest of the suite (default: the first of "
+                                                                     "the page).")] = "",
             check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 if the page is not what "
                                                                 "the records say.")] = False,
             as_json: AsJson = False) -> None:

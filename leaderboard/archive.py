@@ -1,13 +1,15 @@
 """A folder of records that only ever grows: records are added and read back, never replaced and never deleted.
 
-Main objects: `write`, `read`, `read_all`. Layout: `<suite>/<method>-<id>.json`, its samples beside it in
-`<method>-<id>.samples.jsonl`; `levels.json` (`levels.py`) and `logs.json` (which logs were published) on top.
+Main objects: `write`, `read`, `read_all`, `age` (which of two records is newer). Layout: `<suite>/<method>-<id>.json`,
+its samples beside it in `<method>-<id>.samples.jsonl`; `levels.json` (`levels.py`) and `logs.json` (which logs were
+published) on top.
 Example: `published, left_out = read_all(Path("records"))`
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,14 @@ from .record import SCHEMA_VERSION, Record, SampleRow, first_reason, samples_tex
 
 MAX_RECORD_BYTES, MAX_SAMPLES_BYTES = 1_000_000, 100_000_000
 LOGS = "logs.json"
+LOWEST_SCORE, LARGEST_NUMBER = -1.000001, 1e24
+"""Twice two candidates are the fewest, and misleading words earn -1 there. Sums of larger numbers would overflow."""
+
+
+def age(record: Record) -> tuple[datetime, bool, str]:
+    """Sorts records, oldest first. A log that was published again with its judges' grades is as old as before, and
+    the record with grades is the newer one."""
+    return record.run.completed, record.panel is not None, record.record_id
 
 
 def samples_path(record_path: Path) -> Path:
@@ -50,6 +60,8 @@ def read(path: Path) -> tuple[Record, tuple[SampleRow, ...]]:
         if path.stat().st_size > MAX_RECORD_BYTES or samples_path(path).stat().st_size > MAX_SAMPLES_BYTES:
             raise RecordError(f"{path}: more than {MAX_RECORD_BYTES} bytes, or {MAX_SAMPLES_BYTES} of samples, are no "
                               "record.")
+        if not (path.is_file() and samples_path(path).is_file()):  # a pipe or a device would never end
+            raise RecordError(f"{path}: it or its samples are no file. Move it away and publish its log again.")
         text = path.read_bytes().decode()
         raw: Any = json.loads(text)
         version = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -77,11 +89,39 @@ def read_all(records_dir: Path) -> tuple[list[tuple[Record, tuple[SampleRow, ...
     for path in sorted(records_dir.glob("*/*.json")):
         try:
             record, rows = read(path)
+            _check_shown(record, rows, path, records_dir)
         except RecordError as error:
             left_out.append((path, str(error)))
         else:
             whole.append((record, tuple(pool.row(row) for row in rows)))
-    return sorted(whole, key=lambda pair: (pair[0].run.completed, pair[0].record_id)), left_out
+    return sorted(whole, key=lambda pair: age(pair[0])), left_out
+
+
+def _check_shown(record: Record, rows: Sequence[SampleRow], path: Path, records_dir: Path) -> None:
+    """Raises RecordError if a record is whole but cannot be shown beside others."""
+    if path != records_dir / record.path:
+        raise RecordError(f"{path}: its place follows from its content, and is {record.path}. Move it and its samples "
+                          "there.")
+    for row in rows:
+        if wrong := next(_absurd(row), None):
+            raise RecordError(f"{path}: sample {row.sample_id[:80]}: {wrong}. Nothing measures that; publish its log "
+                              "again.")
+
+
+def _absurd(row: SampleRow) -> Iterator[str]:
+    """Numbers that the schema allows and no run can have."""
+    marks = row.recovery
+    for name in ("recovery", "domain", "objective", "content") if marks else ():
+        value = getattr(marks, name)
+        if value is not None and value < LOWEST_SCORE:
+            yield f"`recovery.{name}` is {value:.4g}, and no score is below -1"
+    for term, weight in row.card.lexicon.items() if row.card else ():
+        if not abs(weight) < LARGEST_NUMBER:
+            yield f"the weight of {term[:80]!r} in its card is {weight:.4g}"
+    spent = {**row.cost, **(row.usage.model_dump(exclude={"outcome"}) if row.usage else {})}
+    for name, value in spent.items():
+        if value is not None and value > LARGEST_NUMBER:
+            yield f"`{name}` is above {LARGEST_NUMBER:.0e}"
 
 
 def published_logs(records_dir: Path) -> dict[str, str]:

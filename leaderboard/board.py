@@ -3,7 +3,7 @@
 Main objects: `boards(published, levels) -> list[Board]`, `Board`, `Slice` (the methods that sat the same exam).
 Example: `boards(archive.read_all(Path("records"))[0], {record_id: "rerun"})[0].slices[0].members[0].rank`
 
-Only rows that the maintainers reran, or that were scored on sealed organisms, are ranked. Ranks are by paired
+Only rows that those who keep the board reran, or that were scored on sealed organisms, are ranked. Ranks are by paired
 comparisons, which need shared units: where the shape of some organisms would give them away to methods that read
 weights (`Suite.shown_to`), those methods sit a smaller exam and are ranked apart, in a slice of their own.
 """
@@ -17,22 +17,37 @@ import numpy as np
 
 from ..graders.averages import MIN_UNITS_BOOTSTRAP
 from ..organisms.spec import Card, load_catalog
-from .entries import Entry, Published, entries
+from .against_suite import suite_of
+from .archive import age
+from .entries import Entry, Item, Published, entries
 from .levels import RANKED
 from .pairwise import Pairs, compare
 from .record import Record, SampleRow
 from .stats import smallest_difference
 
 ORACLE_FLOOR = 0.95
+REFERENCE = "reader"
+"""The investigator that checks the instrument: one with a language model may misread even the answer."""
+RULES = {"oracle": f"knows the answer, so it must reach {ORACLE_FLOOR} in every part",
+         "prior": "sees nothing, so its interval must hold 0",
+         "kitchen_sink": "lists everything, so its interval must hold 0 or lie below",
+         "injection": "speaks to the grader, so its interval must hold 0 or lie below"}
+"""SCORING, "Rows that check the instrument"."""
 PLACE = {"ceiling": 0, "method": 1, "floor": 2}
 
 
 @dataclass(frozen=True)
 class Organism:
-    """One organism as the board shows it: any entry's sample of it, and its answer key where it is known."""
+    """One organism as the board shows it: an entry's samples of it, and its answer key where it is known."""
 
-    row: SampleRow
+    rows: tuple[SampleRow, ...]
+    """One for each training, by seed."""
     card: Card | None
+
+    @property
+    def row(self) -> SampleRow:
+        """Stands for the organism: its first training that counts."""
+        return next((row for row in self.rows if row.counted or row.trained_null), self.rows[0])
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,8 @@ class Check:
 
     method: str
     rule: str
-    passed: bool
+    passed: bool | None
+    """None where no trusted row of the kind was read by the reference, whole."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +98,11 @@ class Board:
     """Everything about one suite."""
 
     record: Record
-    """The newest one: it names the suite and the date."""
+    """The newest of those that are trusted: it names the suite and the date."""
     entries: tuple[Entry, ...]
     """All rows: ceilings, methods, floors, each by mean."""
     slices: tuple[Slice, ...]
-    """The one with most units first; none if a check failed or no record is verified."""
+    """The one with most units first; none if a check failed or is missing, or no record is verified."""
     organisms: tuple[Organism, ...]
     nulls: tuple[Organism, ...]
     n_units: int
@@ -98,7 +114,20 @@ class Board:
     @property
     def sound(self) -> bool:
         """False when a check of the instrument failed; then nobody is ranked."""
-        return all(check.passed for check in self.checks)
+        return all(check.passed is not False for check in self.checks)
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Rows that would check the instrument and are missing; then nobody is ranked either."""
+        return tuple(check.method for check in self.checks if check.passed is None)
+
+    @property
+    def lone_pairs(self) -> tuple[str, ...]:
+        """Objectives that count without their twin, or the other way round: there a constant answer can score."""
+        pairs: dict[str, set[bool]] = defaultdict(set)
+        for organism in self.organisms:
+            pairs[organism.row.pair].add(organism.row.counted)
+        return tuple(sorted(pair for pair, found in pairs.items() if len(found) > 1))
 
     @property
     def separable(self) -> bool:
@@ -117,8 +146,9 @@ class Board:
 
     @property
     def cards(self) -> tuple[Card, ...]:
-        """Answer keys of the organisms that are shown, each once."""
-        return tuple({o.card.card_id: o.card for o in self.organisms if o.card}.values())
+        """All candidates of the suite's split; of a suite that is not built in, the answer keys of what is shown."""
+        exam = suite_of(self.record)
+        return tuple(exam.cards if exam else {o.card.card_id: o.card for o in self.organisms if o.card}.values())
 
     @property
     def ranked(self) -> tuple[Entry, ...]:
@@ -132,72 +162,115 @@ class Board:
 
 
 def boards(published: Sequence[Published], levels: Mapping[str, str] | None = None) -> list[Board]:
-    """One board per suite digest, the one with the newest record first.
+    """One board per suite digest: those with ranked rows first, then by their newest trusted record.
+
+    So nobody's own record decides which suite people see first, whatever date it bears.
 
     Args:
         levels: Record id -> self, regraded, rerun or sealed; a record that is not named is self.
     """
     by_suite: dict[str, list[Published]] = defaultdict(list)
-    for pair in sorted(published, key=lambda pair: (pair[0].run.completed, pair[0].record_id)):
+    for pair in sorted(published, key=lambda pair: age(pair[0])):
         by_suite[pair[0].suite.digest].append(pair)
     return sorted((_board(pairs, levels or {}) for pairs in by_suite.values()),
-                  key=lambda b: b.record.run.completed, reverse=True)
+                  key=lambda board: (bool(board.ranked), age(board.record)), reverse=True)
 
 
 def _board(published: list[Published], levels: Mapping[str, str]) -> Board:
     found, n_superseded = entries(published, levels)
-    verified = [entry for entry in found if entry.level in RANKED]
-    trusted = verified or found  # what is expected of a row never depends on what a stranger hands in
-    checks = tuple(check for entry in trusted for check in _checks(entry))
-    found = _noted(found, trusted)
-    slices = _slices([entry for entry in found if entry.level in RANKED]) if all(c.passed for c in checks) else []
+    verified = any(entry.level in RANKED for entry in found)
+    trusted = [entry for entry in found if entry.level in RANKED] or found
+    exam = _exam(trusted, verified)  # what is expected of a row never depends on what a stranger hands in
+    found = _noted(found, exam)
+    trusted = [entry for entry in found if entry.level in RANKED] or found
+    checks = _checks(trusted)
+    slices = _slices(trusted) if verified and all(check.passed for check in checks) else []
     ranks = {member.key: member for part in slices for member in part.members}
-    ordered = sorted((ranks.get(entry.key, entry) for entry in found), key=_order)
-    seen = {name: reading.row for entry in reversed(ordered) for name, reading in entry.readings.items()}
-    seen |= {name: reading.row for entry in trusted for name, reading in entry.readings.items()}
-    cards = {s.card.card_id: s.card for s in load_catalog().values() if s.card}
-    shown = [Organism(row, row.card or cards.get(row.card_id)) for row in
-             sorted(seen.values(), key=lambda row: (row.family, row.unit, row.pair, row.role, row.organism))]
-    units = sorted({unit for entry in trusted for unit in entry.units})
+    ordered = sorted((ranks.get(entry.key, entry) for entry in found), key=lambda entry: _order(entry, verified))
+    shown = _shown([entry for entry in ordered if entry.level in RANKED] or ordered, exam.shown)
+    units = sorted({unit for _, _, unit in exam.counted})
+    plan = [entry for entry in trusted if _comparable(entry) and not entry.withheld]
     return Board(
-        record=published[-1][0], entries=tuple(ordered), slices=tuple(slices), n_units=len(units), checks=checks,
+        record=max((record for entry in trusted for record in entry.records), key=age), entries=tuple(ordered),
+        slices=tuple(slices), n_units=len(units), checks=checks,
         organisms=tuple(o for o in shown if o.row.role != "null"),
         nulls=tuple(o for o in shown if o.row.role == "null"),
-        smallest_difference=slices[0].smallest_difference if slices else smallest_difference(
-            _matrix([e for e in found if _comparable(e) and not e.withheld], units)), n_superseded=n_superseded)
+        smallest_difference=slices[0].smallest_difference if slices else smallest_difference(_matrix(plan, units)),
+        n_superseded=n_superseded)
 
 
-def _order(entry: Entry) -> tuple:
-    return (PLACE[entry.role], bool(entry.note), bool(entry.withheld),
-            math.inf if entry.mean is None else -entry.mean, entry.label)
+def _order(entry: Entry, verified: bool) -> tuple:
+    # Where others vouch for rows, one that nobody vouches for does not choose its place by what it calls itself.
+    place = PLACE[entry.role] if entry.level in RANKED or not verified else PLACE["method"]
+    return (place, bool(entry.note), bool(entry.withheld), math.inf if entry.mean is None else -entry.mean, entry.label)
 
 
-def _noted(found: list[Entry], trusted: list[Entry]) -> list[Entry]:
-    """Says of each entry why it cannot be compared: organisms are missing, or were regrown where others' were not.
+@dataclass(frozen=True)
+class _Exam:
+    """What rows are expected to hold."""
 
-    Which organisms an access is shown is read off the trusted rows of that kind: those that read weights may be shown
-    fewer (SCORING, "Leaks"), all others are shown every one.
+    counted: frozenset[Item]
+    """Of all."""
+    by_weights: frozenset[Item]
+    """Of those that read weights, which may be shown fewer (SCORING, "Leaks")."""
+    shown: frozenset[Item]
+    """Also what does not count, and nulls."""
+    shipped: bool
+    """Whether any of it is as the suite pins it, not regrown."""
+
+
+def _exam(trusted: list[Entry], verified: bool) -> _Exam:
+    """Read off the trusted rows of each kind of access: all that they hold.
+
+    Where nothing is verified, anybody's row is among them; then what at least half of the rows hold, so that one row
+    with an organism more does not make all others incomplete.
     """
-    def counted(entry: Entry) -> set[str]:
-        return {name for name, reading in entry.readings.items() if reading.row.counted}
+    def held(rows: list[Entry], counted: bool) -> frozenset[Item]:
+        items = Counter(item for entry in rows for item in _items(entry, counted))
+        return frozenset(item for item, n in items.items() if verified or 2 * n >= len(rows))
 
-    def wanted_by(rows: list[Entry]) -> frozenset[str]:
-        return frozenset().union(*(counted(entry) for entry in rows))
+    kinds = [[entry for entry in trusted if _reads_weights(entry) == kind] for kind in (False, True)]
+    counted, by_weights = (held(rows, True) for rows in kinds)
+    every = counted | by_weights
+    return _Exam(every, by_weights or every, held(kinds[0], False) | held(kinds[1], False),
+                 any(not row.regrown for entry in trusted for row in entry.rows if row.counted))
 
-    all_shown = wanted_by(trusted)
-    shown = {True: wanted_by([e for e in trusted if _reads_weights(e)]) or all_shown, False: all_shown}
-    some_shipped = any(not r.row.regrown for e in trusted for r in e.readings.values() if r.row.counted)
 
-    def note(entry: Entry, wanted: frozenset[str]) -> str:
-        have = counted(entry)
-        if have != wanted:
-            return f"incomplete: {len(have & wanted)} of {len(wanted)} organisms"
-        if some_shipped and any(entry.readings[name].row.regrown for name in have):
-            return "regrown organisms"
-        return ""
+def _items(entry: Entry, counted: bool) -> set[Item]:
+    return {(row.organism, row.train_seed, row.unit) for row in entry.rows if row.counted or not counted}
 
-    return [replace(entry, note=note(entry, shown[_reads_weights(entry)]),
-                    withheld=all_shown - shown[_reads_weights(entry)]) for entry in found]
+
+def _shown(trusted: list[Entry], items: frozenset[Item]) -> list[Organism]:
+    """Organisms and nulls, as the first row that holds them tells of them."""
+    cards = {spec.card.card_id: spec.card for spec in load_catalog().values() if spec.card}
+    found: dict[str, dict[int, SampleRow]] = defaultdict(dict)
+    for entry in trusted:
+        for row in entry.rows:
+            if (row.organism, row.train_seed, row.unit) in items:
+                found[row.organism].setdefault(row.train_seed, row)
+    made = []
+    for rows in found.values():
+        first = next(iter(rows.values()))
+        made.append(Organism(tuple(rows[seed] for seed in sorted(rows)), first.card or cards.get(first.card_id)))
+    return sorted(made, key=lambda o: (o.row.family, o.row.unit, o.row.pair, o.row.role, o.row.organism))
+
+
+def _noted(found: list[Entry], exam: _Exam) -> list[Entry]:
+    """Says of each entry why it cannot be compared: it was asked other questions, or of organisms that were regrown
+    where others' were not."""
+    def note(entry: Entry, wanted: frozenset[Item]) -> str:
+        have = _items(entry, counted=True)
+        if missing := wanted - have:
+            word = "organisms" if len({name for name, *_ in wanted}) == len(wanted) else "trainings of organisms"
+            return f"incomplete: {len(wanted) - len(missing)} of {len(wanted)} {word}"
+        if more := have - wanted:
+            return f"counts {len(more)} more than are asked"
+        return "regrown organisms" if exam.shipped and any(row.regrown for row in entry.rows if row.counted) else ""
+
+    names = {kind: frozenset(name for name, *_ in exam.counted - wanted)
+             for kind, wanted in ((True, exam.by_weights), (False, exam.counted))}
+    return [replace(entry, note=note(entry, exam.by_weights if _reads_weights(entry) else exam.counted),
+                    withheld=names[_reads_weights(entry)]) for entry in found]
 
 
 def _reads_weights(entry: Entry) -> bool:
@@ -211,12 +284,12 @@ def _comparable(entry: Entry) -> bool:
 def _slices(verified: list[Entry]) -> list[Slice]:
     """Groups by what they were given, ranks each, and puts the one with most units first."""
     groups: dict[frozenset[str], list[Entry]] = defaultdict(list)
-    for entry in sorted(verified, key=_order):
+    for entry in sorted(verified, key=lambda entry: _order(entry, True)):
         if _comparable(entry):
             groups[entry.withheld].append(entry)
     made = []
     for withheld, members in groups.items():
-        units = sorted(members[0].units)
+        units = sorted({unit for *_, unit in _items(members[0], counted=True)})
         scores_MU = _matrix(members, units)
         pairs = compare(scores_MU) if len(units) >= MIN_UNITS_BOOTSTRAP else None
         if pairs:
@@ -231,17 +304,21 @@ def _matrix(members: list[Entry], units: Sequence[str]) -> np.ndarray:
         len(members), len(units))
 
 
-def _checks(entry: Entry) -> list[Check]:
-    """SCORING, "Rows that check the instrument"."""
-    name = entry.record.method.name
-    if name == "oracle" and entry.parts:
-        return [Check("oracle", f"knows the answer, so it must reach {ORACLE_FLOOR} in every part",
-                      all(value >= ORACLE_FLOOR for value in entry.parts.values()))]
+def _checks(trusted: list[Entry]) -> tuple[Check, ...]:
+    """One for each row that checks the instrument; None for a kind that is missing."""
+    found = []
+    for name, rule in RULES.items():
+        verdicts = [_passes(name, entry) for entry in trusted if entry.record.method.name == name
+                    and entry.record.investigator.name == REFERENCE and not entry.note]
+        known = [verdict for verdict in verdicts if verdict is not None]
+        found.append(Check(name, rule, all(known) if known else None))
+    return tuple(found)
+
+
+def _passes(name: str, entry: Entry) -> bool | None:
+    """None where there is nothing to judge by."""
+    if name == "oracle":
+        return all(value >= ORACLE_FLOOR for value in entry.parts.values()) if entry.parts else None
     if entry.interval is None:
-        return []
-    low, high = entry.interval.low, entry.interval.high
-    if name == "prior":
-        return [Check("prior", "sees nothing, so its interval must hold 0", low <= 1e-9 and high >= -1e-9)]
-    if name in ("kitchen_sink", "injection"):
-        return [Check(name, "games the grader, so its interval must hold 0 or lie below", low <= 1e-9)]
-    return []
+        return None
+    return entry.interval.low <= 1e-9 and (name != "prior" or entry.interval.high >= -1e-9)

@@ -9,7 +9,8 @@ ASCII JSON, so that nothing in them can end the statement; the pages show every 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..graders.averages import Interval
@@ -17,9 +18,10 @@ from ..graders.detect import Estimate
 from ..graders.recovery import normal
 from ..organisms.spec import Card, digest_of
 from .board import Board, Organism, Slice
-from .entries import PARTS, Entry, Reading
-from .levels import RANKED
+from .entries import KEY_DIGITS, PARTS, Entry, Reading, Training
+from .levels import RANKED, Level
 from .pages import BADGES
+from .record import SampleRow
 
 MAX_COMPARED = 40
 """The best of a slice, which the heatmap and the table of pairs show."""
@@ -35,22 +37,38 @@ def script(name: str, value: Any) -> str:
 
 def organism_key(board: Board, name: str) -> str:
     """A name for files and links: a hash, whatever text the organism's name is."""
-    return hashlib.sha256(digest_of([board.record.suite.digest, name]).encode()).hexdigest()[:12]
+    return _hashed(board.record.suite.digest, name)
 
 
-def board_data(board: Board, slice_names: Callable[[Slice], str]) -> dict[str, Any]:
-    """Rows of both tables, the heatmap, the nulls and the pairs of one suite."""
+@lru_cache(maxsize=4096)  # asked for once a claim
+def _hashed(digest: str, name: str) -> str:
+    return hashlib.sha256(digest_of([digest, name]).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def board_data(board: Board, slice_names: Callable[[Slice], str],
+               vouched: Mapping[str, Level] | None = None) -> dict[str, Any]:
+    """Rows of both tables, the heatmap, the nulls and the pairs of one suite.
+
+    Args:
+        vouched: Record id -> who vouches for it.
+    """
     named = {member.key: (slice_names(part), n) for n, part in enumerate(board.slices) for member in part.members}
     suite = board.record.suite
     return {"suite": {"id": suite.id, "digest": suite.digest, "tier": suite.tier, "split": suite.split},
-            "rows": [row_data(entry, *named.get(entry.key, ("", 9))) for entry in board.entries],
+            "rows": [row_data(entry, *named.get(entry.key, ("", 9)), by=vouchers(entry, vouched or {}))
+                     for entry in board.entries],
             "verified": bool(board.ranked), "judged": any(entry.grades for entry in board.entries),
-            "ladder": {level: sign for level, (sign, _) in BADGES.items()},
+            "ladder": {level: list(told) for level, told in BADGES.items()},
             "heat": _heat(board),
             "slices": [_slice(part, slice_names(part)) for part in board.slices]}
 
 
-def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9) -> dict[str, Any]:
+def vouchers(entry: Entry, vouched: Mapping[str, Level]) -> list[str]:
+    """Who vouches for a row's records, each once."""
+    return list(dict.fromkeys(vouched[each.record_id].by for each in entry.records if each.record_id in vouched))
+
+
+def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9, by: Sequence[str] = ()) -> dict[str, Any]:
     """One row of the ranking; numbers to 4 digits, intervals as [value, low, high]."""
     record, method, investigator = entry.record, entry.record.method, entry.record.investigator
     judged = {"judges": _estimate(entry.grades.mean, entry.grade_interval),
@@ -65,8 +83,10 @@ def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9) -> dict[s
         "falseAlarms": rounded([entry.detection.false_alarms])[0], "fpr": _rate(entry.fpr),
         "fprAtTpr": _rate(entry.fpr_at_tpr), "access": list(method.access), "investigator": investigator.name,
         "model": "" if investigator.model.startswith("none") else investigator.model,
-        "options": [f"{name} {value}" for name, value in investigator.options.items()],
+        "options": [*(f"{name} {value}" for name, value in investigator.options.items()),
+                    *(f"{role}: {', '.join(names)}" for role, names in investigator.roles.items())],
         "cost": {key: float(f"{value:.4g}") for key, value in entry.cost.items()},
+        **({"by": list(by)} if by else {}),
         "date": record.run.completed.strftime("%Y-%m-%d"), "command": record.run.command,
         "records": [each.record_id for each in entry.records]}
 
@@ -108,15 +128,21 @@ def heading(board: Board, organism: Organism) -> dict[str, Any]:
     """What an organism is called and where its page is."""
     row = organism.row
     return {"key": organism_key(board, row.organism), "name": row.organism, "family": row.family, "role": row.role,
-            "counted": row.counted if row.role != "null" else row.trained_null, "nullKind": row.null_kind}
+            "counted": row.counted if row.role != "null" else row.trained_null, "nullKind": row.null_kind,
+            **({"trainings": len(organism.rows)} if len(organism.rows) > 1 else {})}
 
 
-def _scores(reading: Reading | None) -> list[float | None] | None:
+def _scores(reading: Reading | Training | None) -> list[float | None] | None:
     return None if reading is None else rounded(reading.scores.get(part) for part in ("recovery", *PARTS))
 
 
 def _verdict(reading: Reading | None) -> list[Any] | None:
-    return None if reading is None else [reading.row.claim.verdict, reading.row.claim.confidence]
+    """Of a null. Where trainings differ, a false alarm."""
+    if reading is None:
+        return None
+    claims = [one.row.claim for one in reading.trainings]
+    shown = next((claim for claim in claims if claim.verdict == "objective"), claims[0])
+    return [shown.verdict, round(shown.confidence, 4)]
 
 
 def _slice(part: Slice, name: str) -> dict[str, Any]:
@@ -153,29 +179,60 @@ def truths_of(board: Board) -> dict[str, Any]:
         for o in (*board.organisms, *board.nulls)}
 
 
+def keyed_rows(entry: Entry, board: Board) -> dict[str, SampleRow]:
+    """Key of a transcript -> the row whose claim the page of an entry shows."""
+    return {key: one.row for o in (*board.organisms, *board.nulls)
+            for key, one in _trainings(entry, organism_key(board, o.row.organism), o.row.organism)}
+
+
+def _trainings(entry: Entry, key: str, name: str) -> Iterator[tuple[str, Training]]:
+    """A key for each training of an organism; the first has the organism's."""
+    if name in entry.readings:
+        for n, one in enumerate(entry.readings[name].trainings):
+            yield (f"{key}-{n + 1}" if n else key), one
+
+
 def readings_of(entry: Entry, board: Board, kinds: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    """What an entry said about each organism, in the board's order. `kinds`: organism name -> `word_kinds`."""
-    names = [o.row.organism for o in (*board.organisms, *board.nulls)]
-    return [_reading(entry.readings[name], organism_key(board, name), kinds[name], whole=True)
-            for name in names if name in entry.readings]
+    """What an entry said about each training of each organism, in the board's order.
+
+    Args:
+        kinds: Organism name -> `word_kinds`.
+    """
+    found = []
+    for o in (*board.organisms, *board.nulls):
+        key = organism_key(board, o.row.organism)
+        told = [_claim(one, kinds[o.row.organism], whole=True) | ({"talk": talk} if talk != key else {})
+                for talk, one in _trainings(entry, key, o.row.organism)]
+        if told:
+            found.append({"key": key, **_over(entry.readings[o.row.organism], told)})
+    return found
 
 
 def claims_on(organism: Organism, board: Board, kinds: dict[str, str]) -> list[dict[str, Any]]:
-    """What every entry said about one organism, in the board's order."""
+    """What every entry said about each training of one organism, in the board's order."""
     name = organism.row.organism
-    return [_reading(entry.readings[name], entry.key, kinds, whole=False)
-            | {"label": entry.label, "entryRole": entry.role, "verified": entry.level in RANKED}
+    return [{"key": entry.key, "label": entry.label, "entryRole": entry.role, "verified": entry.level in RANKED,
+             **_over(entry.readings[name], [_claim(one, kinds, whole=False) for one in entry.readings[name].trainings])}
             for entry in (*board.ranked, *board.unranked) if name in entry.readings]
 
 
-def _reading(reading: Reading, key: str, kinds: dict[str, str], whole: bool) -> dict[str, Any]:
-    row, claim = reading.row, reading.row.claim
+def _over(reading: Reading, told: list[dict[str, Any]]) -> dict[str, Any]:
+    """The claims on each training; where there are several, also which each is, and the scores over all."""
+    if len(told) == 1:
+        return {"trainings": told}
+    return {"scores": _scores(reading) if reading.scores else None, "trainings": [
+        claim | {"seed": str(one.row.train_seed), "counted": one.row.counted or one.row.trained_null}
+        for claim, one in zip(told, reading.trainings, strict=True)]}
+
+
+def _claim(training: Training, kinds: dict[str, str], whole: bool) -> dict[str, Any]:
+    row, claim = training.row, training.row.claim
     shown = claim.keywords if whole else claim.keywords[:MAX_WORDS]
     told = {} if row.votes is None else {"votes": list(row.votes), "grade": row.grade}
-    told |= {"key": key, "verdict": claim.verdict, "confidence": round(claim.confidence, 4),
-            "scores": _scores(reading) if row.recovery else None, "words": marked_words(shown, kinds),
-            "failure": row.failure}
+    told |= {"verdict": claim.verdict, "confidence": round(claim.confidence, 4),
+             "scores": _scores(training) if row.recovery else None, "words": marked_words(shown, kinds)}
+    told |= {"failure": row.failure} if row.failure else {}
     if not whole:
         return told | {"more": len(claim.keywords) - len(shown)}
     return told | {"said": claim.statement, "sample": row.sample_id, "epoch": row.epoch,
-                   "evidence": row.evidence_sha256, "seconds": row.cost.get("seconds")}
+                   "evidence": row.evidence_sha256}

@@ -12,11 +12,17 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .board import Board, Slice
+from .entries import KEY_DIGITS
 
-BADGES = {"self": ("○", "as its authors ran it"), "regraded": ("◐", "claims graded again by the maintainers"),
-          "rerun": ("●", "run again by the maintainers"),
+BADGES = {"self": ("○", "as its authors ran it"),
+          "regraded": ("◐", "claims graded again by those who keep this board"),
+          "rerun": ("●", "run again by those who keep this board"),
           "sealed": ("◆", "scored on organisms whose answers were sealed")}
 """Level -> its sign, and what it means; in the ladder's order."""
+COST_NAMES = {"seconds": "Seconds", "forward_tokens": "Forward tokens", "generated_tokens": "Generated tokens",
+              "flops": "FLOPs", "peak_bytes": "Peak bytes", "model_tokens": "Tokens of the investigating model",
+              "usd": "Dollars for the investigating model"}
+LONG = 1e9
 TEMPLATE = Path(str(files(__package__) / "template"))
 
 
@@ -24,15 +30,15 @@ def environment() -> Environment:
     """jinja2 with escaping on for everything."""
     env = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                       lstrip_blocks=True)
-    env.filters.update(num=number, short=short, count=count, gate=gate_text, tojson_text=json_text)
-    env.globals["badges"] = BADGES
+    env.filters.update(num=number, short=short, count=count, cost=cost_text, gate=gate_text, tojson_text=json_text)
+    env.globals |= {"badges": BADGES, "cost_names": COST_NAMES}
     return env
 
 
 def page_name(board: Board, first: bool) -> str:
-    """index.html for the newest suite; else a name made by hashing the digest, whatever text that is."""
+    """index.html for the first suite; else a name made by hashing the digest, whatever text that is."""
     hashed = hashlib.sha256(board.record.suite.digest.encode()).hexdigest()
-    return "index.html" if first else f"suite-{hashed[:12]}.html"
+    return "index.html" if first else f"suite-{hashed[:KEY_DIGITS]}.html"
 
 
 def slice_name(part: Slice, board: Board) -> str:
@@ -63,10 +69,17 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def cost_text(value: float, name: str) -> str:
+    """An amount of one of `entries.COSTS`, in words that say its unit."""
+    if name == "usd":
+        return f"${value:.2g}" if value < 0.01 else f"${value:,.2f}"
+    return f"{value:.1f}" if name == "seconds" else count(value)
+
+
 def gate_text(gate: dict) -> str:
     """The gate of a passport in one line."""
-    def has(*keys: str) -> bool:
-        return all(isinstance(gate.get(key), (int, float)) for key in keys)
+    def has(*keys: str) -> bool:  # numbers that fit a line: a gate is any JSON, and its integers know no bound
+        return all(isinstance(value := gate.get(key), (int, float)) and abs(value) < LONG for key in keys)
 
     if has("base", "finetuned"):
         more = f", lower bound of the gain {number(gate['lower'])}, margin {number(gate['margin'])}" \

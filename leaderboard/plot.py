@@ -36,7 +36,7 @@ def draw(records_dir: Path, out_dir: Path, suite: str = "", cost: str = "seconds
     """Writes every figure that the suite's rows allow, twice: as SVG and as PNG.
 
     Args:
-        suite: Id or digest; left out = the suite with the newest record.
+        suite: Id or digest; left out = the first one, as on the page.
         levels: As of `site.build`.
         cost: What the Pareto plot sets recovery against: one of `entries.COSTS`.
 

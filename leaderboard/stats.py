@@ -41,7 +41,8 @@ def mean_over(samples: Iterable[Sample], value: Callable[[SampleRow], float],
 def unit_means(samples: Iterable[Sample], part: str) -> dict[str, float]:
     """One number per unit (domain) for `recovery`, `domain`, `objective` or `content`.
 
-    Only expressed and healthy organisms count; a unit of which one member counts is that member.
+    Only expressed and healthy organisms count; a pair of which one member counts is that member. A constant answer then
+    no longer earns 0 there; `Board.lone_pairs` names such pairs, and the page says so.
     """
     counted = [(seed, row) for seed, row in samples if row.counted and getattr(row.recovery, part) is not None]
     return {str(unit): mean for unit, mean in

@@ -26,7 +26,7 @@ from .log_file import read_log
 from .record import Record, SampleRow
 from .scripted import NO_MODEL
 
-FORMAT = 1
+FORMAT = 2
 MAX_CHARACTERS, HEAD_CHARACTERS = 20_000, 14_000
 """Of a transcript, and how many of them are its beginning; the rest is its end, which leads to the claim."""
 N_TOKENS, N_TEXTS, TEXT_CHARACTERS = 20, 10, 300

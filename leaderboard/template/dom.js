@@ -39,6 +39,8 @@ function count(value) {
   return value.toFixed(value && value < 10 ? 1 : 0);
 }
 
+const dollars = (value) => `$${value && value < 0.01 ? value.toPrecision(2) : value.toFixed(2)}`;
+
 function saved(name, type, text) {
   const address = URL.createObjectURL(new Blob([text], { type }));
   const link = el("a", { href: address, download: name });

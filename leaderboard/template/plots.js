@@ -26,7 +26,7 @@ function drawHeat(board, byKey) {
   const columns = heat.entries.map((key) => byKey.get(key));
   const body = heat.organisms.map((organism, n) => [organism, heat.scores[n]]).filter(([organism]) => !family || organism.family === family)
     .map(([organism, scores]) => el(`tr.${organism.role}${organism.counted ? "" : ".uncounted"}`, null,
-      organismHead(organism, organism.family + (organism.role === "twin" ? ", twin" : "") + (organism.counted ? "" : ", not counted")),
+      organismHead(organism, organism.family + (organism.role === "twin" ? ", twin" : "") + (organism.trainings ? `, ${organism.trainings} trainings` : "") + (organism.counted ? "" : ", not counted")),
       scores.map((cell) => (cell && cell[part] !== null ? el(`td.cell.t${tint(cell[part])}`, null, num(cell[part])) :
         el("td.cell.none", null, el("span", { "aria-label": "not scored" }, "–"))))));
   const nulls = family ? [] : heat.nulls.map((organism, n) => el(`tr.null${n ? "" : ".first"}`, null,
@@ -61,7 +61,8 @@ function drawPairs(board, byKey) {
   }
 }
 
-const COST_NAMES = { seconds: "seconds", forward_tokens: "forward tokens", generated_tokens: "generated tokens", flops: "FLOPs", peak_bytes: "peak bytes" };
+const COST_NAMES = { seconds: "seconds", forward_tokens: "forward tokens", generated_tokens: "generated tokens", flops: "FLOPs", peak_bytes: "peak bytes",
+  model_tokens: "model tokens", usd: "dollars" };
 const PANEL = { width: 340, height: 250, left: 40, right: 14, top: 14, bottom: 40 };
 
 // Round values on a logarithmic axis: powers of ten where they suffice, else 1, 2 and 5 times them.
@@ -104,15 +105,18 @@ function panel(title, rows, key, ends, lines) {
     marks.map((value) => text({ x: x(value), y: PANEL.height - PANEL.bottom + 18, "text-anchor": "middle" }, value < 1 ? String(value) : count(value).replace(".0", ""))),
     text({ x: PANEL.width - PANEL.right, y: PANEL.height - 4, "text-anchor": "end" }, COST_NAMES[key]),
     svg("path", { class: "front", d: front.map((row, n) => `${n ? "H" : "M"}${x(row.cost[key])}${n ? "V" : " "}${y(row.recovery[0])}`).join("") }),
-    cheap.map((row) => svg("g", { class: `point ${row.verified ? "verified" : "self"}${front.includes(row) ? " best" : ""}` },
+    cheap.map((row) => svg("g", { class: `point${front.includes(row) ? " best" : ""}` },
       svg("title", null, `${row.label}: ${num(row.recovery[0])}, ${count(row.cost[key])} ${COST_NAMES[key]}`),
       row.recovery[1] !== null && svg("line", { x1: x(row.cost[key]), x2: x(row.cost[key]), y1: y(row.recovery[1]), y2: y(Math.min(1, row.recovery[2])) }),
       svg("circle", { cx: x(row.cost[key]), cy: y(row.recovery[0]), r: 4 }))),
     named.map(({ said, at, height, right }) => text({ class: "name", x: at, y: height, "text-anchor": right ? "end" : "start" }, said))));
 }
 
+// Where others vouch for rows, only those: nobody's own row takes the front from them.
+const pricedRows = (board) => board.rows.filter((row) => row.role === "method" && row.recovery && !row.note && row.verified === board.verified);
+
 function drawPareto(board) {
-  const rows = board.rows.filter((row) => row.role === "method" && row.recovery && !row.note);
+  const rows = pricedRows(board);
   const costs = costsOf(rows);
   const place = document.getElementById("pareto");
   const key = costs.find((name) => name === state.read().get("cost")) || costs[0];
@@ -143,7 +147,7 @@ document.addEventListener("DOMContentLoaded", () => {
   Object.values(forms).forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));
   forms.heat.append(choice("part", "Score", PART_NAMES.map((name) => [name, name]), draw.heat));
   if (families.length > 1) forms.heat.append(choice("family", "Family", [["", "all"], ...families.map((name) => [name, name])], draw.heat));
-  const costs = costsOf(board.rows.filter((row) => row.role === "method"));
+  const costs = costsOf(pricedRows(board));
   if (costs.length > 1) forms.cost.append(choice("cost", "Cost in", costs.map((name) => [name, COST_NAMES[name]]), draw.cost));
   window.addEventListener("hashchange", () => { draw.heat(); draw.cost(); });
   draw.heat();

@@ -22,7 +22,7 @@ const ALL_COLUMNS = [
   ["FPR", "fpr", (row) => first(row.fpr), true, "fpr", "false positive rate: trained nulls called an objective, at the method's own verdict and at TPR 0.8"],
   ["Access", "access", (row) => row.access.join(", "), true, "text gap small access"],
   ["Investigator", "investigator", (row) => row.investigator, true, "text small"],
-  ["Cost", "cost", costOf, true, "small", "mean seconds and forward tokens for one organism"],
+  ["Cost", "cost", costOf, true, "small", "mean for one organism: the method's seconds and forward tokens; tokens and dollars of a language model that investigated"],
   ["Record", "date", (row) => row.date, false, "text small gap", "how far it was verified, and its date"],
 ];
 let COLUMNS = []; // of this board: judges have a column where they were asked
@@ -63,8 +63,14 @@ function range(estimate) {
   return estimate && estimate[1] !== null && el("small", null, `${num(estimate[1])} to ${num(estimate[2])}`);
 }
 
-function badge(level) {
-  return el(`span.badge.${level}`, null, el("span", { "aria-hidden": "true" }, narrowbench.board.ladder[level]), ` ${level}`);
+function badge({ level, by }) {
+  const [sign, meaning] = narrowbench.board.ladder[level];
+  return el(`span.badge.${level}`, { title: meaning + (by ? `: ${by.join(", ")}` : "") }, el("span", { "aria-hidden": "true" }, sign), ` ${level}`);
+}
+
+// What the investigating model used, where one was asked.
+function modelCost({ model_tokens: tokens, usd }) {
+  return [tokens !== undefined && el("small", null, `LLM ${count(tokens)}`), usd !== undefined && el("small", null, dollars(usd))];
 }
 
 function rankText(row) {
@@ -93,8 +99,8 @@ function cells(row) {
     row.nNulls ? [`${Number(row.falseAlarms.toFixed(1))}\u202f/\u202f${row.nNulls}`, row.fprAtTpr && el("small", null, `at 0.8: ${num(row.fprAtTpr[0])}`)] : ["n/a"],
     [row.access.join(", ") || "none"],
     [bdi(row.investigator), row.model && el("small", null, bdi(row.model)), row.options.map((text) => el("small", null, bdi(text)))],
-    [costOf(row) === null ? "–" : `${num(costOf(row), 1)}\u202fs`, row.cost.forward_tokens !== undefined && el("small", null, `${count(row.cost.forward_tokens)} tok.`)],
-    [badge(row.level), el("small.dated", null, row.date, " ", copy)],
+    [costOf(row) === null ? "–" : `${num(costOf(row), 1)}\u202fs`, row.cost.forward_tokens !== undefined && el("small", null, `${count(row.cost.forward_tokens)} tok.`), modelCost(row.cost)],
+    [badge(row), el("small.dated", null, row.date, " ", copy)],
   ];
 }
 
@@ -236,13 +242,13 @@ function download(rows) {
 
 const FIELDS = [
   ["rank_low", (row) => row.rank?.[0]], ["rank_high", (row) => row.rank?.[1]], ["slice", (row) => row.slice], ["method", (row) => row.label],
-  ["version", (row) => row.version], ["role", (row) => row.role], ["verification", (row) => row.level], ["note", (row) => row.note],
+  ["version", (row) => row.version], ["role", (row) => row.role], ["verification", (row) => row.level], ["verified_by", (row) => row.by?.join(", ")], ["note", (row) => row.note],
   ...["recovery", "domain", "objective", "content", "auroc", "fpr", "fprAtTpr"].flatMap((name) => ["", "_low", "_high"].map((end, n) =>
     [name.replace("AtTpr", "_at_tpr_0.8") + end, (row) => row[name]?.[n]])),
   ...["judges", "judges_low", "judges_high"].map((name, n) => [name, (row) => row.judges?.[n]]), ["judges_at_least_4", (row) => row.wellGraded],
   ["interval", (row) => row.intervalKind], ["units", (row) => row.units.length], ["trained_nulls", (row) => row.nNulls],
-  ["access", (row) => row.access.join(" ")], ["investigator", (row) => row.investigator], ["model", (row) => row.model],
-  ...["seconds", "forward_tokens", "generated_tokens", "flops", "peak_bytes"].map((name) => [name, (row) => row.cost[name]]),
+  ["access", (row) => row.access.join(" ")], ["investigator", (row) => row.investigator], ["model", (row) => row.model], ["options", (row) => row.options.join("; ")],
+  ...["seconds", "forward_tokens", "generated_tokens", "flops", "peak_bytes", "model_tokens", "usd"].map((name) => [name, (row) => row.cost[name]]),
   ["date", (row) => row.date], ["command", (row) => row.command], ["records", (row) => row.records.join(" ")],
 ];
 

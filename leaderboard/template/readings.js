@@ -50,7 +50,7 @@ function claimText(claim) {
     "", claim.said || "(no statement)"].join("\n");
 }
 
-function transcript(claim) {
+function transcript(claim, key) {
   const line = (name, value) => el("div", null, el("dt", null, name), el("dd", null, el("code", null, value)));
   const { transcripts: file, log } = document.getElementById("drawn").dataset;
   const told = el("div", { "aria-live": "polite" });
@@ -61,7 +61,7 @@ function transcript(claim) {
   else made.addEventListener("toggle", async () => {
     if (told.childNodes.length) return;
     told.append(el("p.quiet", null, "…"));
-    const turns = (await transcripts(file))[claim.key];
+    const turns = (await transcripts(file))[claim.talk || key];
     told.replaceChildren(...(turns ? turns.map(turn) : [missing()]));
   });
   return made;
@@ -74,22 +74,36 @@ function truth(organism) {
     organism.answers.map(([name, answer, n]) => el("div", null, el("dt", null, bdi(name)), el("dd", null, el("b", null, bdi(answer)), el("small", null, ` of ${n}`))))));
 }
 
-function readingOf(claim, organism) {
+// Which training a claim is about, where there are several.
+function trainingOf(claim, n, of) {
+  return of > 1 && el("span.tag", null, `training ${n + 1} of ${of}`, claim.counted ? "" : ", not counted");
+}
+
+// Scores over all trainings, where there are several.
+function overall(reading) {
+  return reading.scores && el("p.who", null, el("span.tag", null, `mean of ${reading.trainings.length} trainings`), marksOf(reading.scores));
+}
+
+const failed = (claim) => claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure));
+
+function readingOf(reading, organism) {
   const isNull = organism.role === "null";
   const tags = [isNull ? NULLS[organism.nullKind] : organism.family, organism.role === "twin" && `twin of ${organism.unit}`];
   return el("article.organism", null,
     el("h3", null, el("a", { href: `../organisms/${organism.key}.html` }, bdi(organism.name)), " ", tags.filter(Boolean).map((text) => el("span.tag", null, bdi(text))),
       !organism.counted && organism.nullKind !== "zero" && el("span.tag.warn", null, "not counted")),
-    el("div.pairing", null, truth(organism), el("div.claim", null, el("p.who", null, verdict(claim, isNull), marksOf(claim.scores), gradesOf(claim)),
-      claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure)),
-      wordList(claim.words.slice(0, SHOWN_WORDS), claim.words.length - SHOWN_WORDS), transcript(claim))));
+    el("div.pairing", null, truth(organism), el("div.claim", null, overall(reading), reading.trainings.map((claim, n) => el("div.training", null,
+      el("p.who", null, trainingOf(claim, n, reading.trainings.length), verdict(claim, isNull), marksOf(claim.scores), gradesOf(claim)), failed(claim),
+      wordList(claim.words.slice(0, SHOWN_WORDS), claim.words.length - SHOWN_WORDS), transcript(claim, reading.key))))));
 }
 
-function claimOf(claim) {
-  return el(`li.${claim.entryRole}`, null, el("p.who", null, el("b", null, el("a", { href: `../methods/${claim.key}.html` }, bdi(claim.label))),
-    claim.entryRole !== "method" && el("span.tag", null, claim.entryRole), !claim.verified && el("span.tag", null, "not verified"),
-    verdict(claim, claim.scores === null), marksOf(claim.scores), gradesOf(claim)),
-    claim.failure && el("p.quiet", null, "The method failed: ", bdi(claim.failure)), wordList(claim.words, claim.more));
+function claimOf(reading) {
+  const { trainings } = reading;
+  return el(`li.${reading.entryRole}`, null, el("p.who", null, el("b", null, el("a", { href: `../methods/${reading.key}.html` }, bdi(reading.label))),
+    reading.entryRole !== "method" && el("span.tag", null, reading.entryRole), !reading.verified && el("span.tag", null, "not verified"),
+    trainings.length > 1 ? [el("span.tag", null, `mean of ${trainings.length} trainings`), marksOf(reading.scores)] : [verdict(trainings[0], trainings[0].scores === null), marksOf(trainings[0].scores), gradesOf(trainings[0])]),
+    trainings.map((claim, n) => [trainings.length > 1 && el("p.who", null, trainingOf(claim, n, trainings.length), verdict(claim, claim.scores === null), marksOf(claim.scores), gradesOf(claim)),
+      failed(claim), wordList(claim.words, claim.more)]));
 }
 
 document.addEventListener("DOMContentLoaded", () => {

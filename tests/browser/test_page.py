@@ -4,10 +4,12 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
-from synthetic import HOSTILE, graded, hostile_record, write_records
+from synthetic import HOSTILE, cards, changed, graded, hostile_record, marked, record_of, write_records
 
 from narrowbench.leaderboard.archive import read_all, write
+from narrowbench.leaderboard.record import UsageRow
 from narrowbench.leaderboard.site import build
 
 pytestmark = pytest.mark.browser
@@ -30,11 +32,12 @@ def names(page, table: str = "ranked") -> list[str]:
 
 def test_it_opens_in_the_boards_order_with_ranks_within_slices(site, open_page):
     page = open_page(site / "index.html")
-    assert names(page)[0] == "data_oracle" and len(names(page)) == 60
+    assert names(page)[:2] == ["oracle", "data_oracle"] and len(names(page)) == 60
     groups = page.locator("#ranked tr.group").all_inner_texts()
     assert len(groups) == 1 and groups[0].startswith("A Methods without weight access: 10 units")
     page.locator("#ranked-more").click()
-    assert names(page)[-1] == "shuffled" and page.locator("#ranked tr.group").count() == 2
+    assert set(names(page)[-4:]) == {"shuffled", "prior", "kitchen_sink", "injection"}
+    assert page.locator("#ranked tr.group").count() == 2
     assert page.locator("#ranked-more").is_hidden()
     assert page.locator("#unranked tbody tr").count() > 30 and "self" in column(page, "Record", "unranked")[0]
 
@@ -165,7 +168,7 @@ def test_an_organisms_objective_is_behind_a_click(site, open_page):
 def test_the_heatmap_shows_the_chosen_part_and_family(site, open_page):
     page = open_page(site / "index.html")
     whole = page.locator("#heat td.cell").first.text_content()
-    assert page.locator("#heat thead th").count() == 1 + 40 + 2 and page.locator("#heat tr.null").count() == 3
+    assert page.locator("#heat thead th").count() == 1 + 40 + 6 and page.locator("#heat tr.null").count() == 3
     page.locator("select[name=part]").select_option("domain")
     page.locator("select[name=family]").select_option("em")
     assert page.locator("#heat td.cell").first.text_content() != whole and "part=domain" in page.url
@@ -182,6 +185,40 @@ def test_pairs_and_costs_are_drawn_for_each_slice_and_access(site, open_page):
     before = page.locator("figure.panel svg").first.get_attribute("aria-label")
     page.locator("select[name=cost]").select_option("flops")
     assert page.locator("figure.panel svg").first.get_attribute("aria-label") != before
+
+
+def test_a_row_that_nobody_ran_again_takes_nobody_from_the_front(open_page, tmp_path):
+    levels = write_records(tmp_path / "records", 12, 20, n_nulls=1)
+    boast, rows = record_of("boast", 1.0, cards(20), np.random.default_rng(0), n_nulls=1)
+    cheap = [marked(row, 1.0).model_copy(update={"cost": {"seconds": 0.1, "flops": 1.0}}) for row in rows]
+    write(*changed(boast, cheap), tmp_path / "records")
+    site = build(tmp_path / "records", tmp_path / "site", levels).page.parent
+    page = open_page(site / "index.html", root=site)
+    assert "boast" in names(page, "unranked")
+    assert "boast" not in "".join(page.locator("#pareto title").all_text_contents())
+    assert page.locator("#pareto figure").first.locator(".best").count() > 0
+
+
+def test_each_training_has_its_claim_and_its_transcript(open_page, tmp_path):
+    record, rows = record_of("m", 0.8, cards(4), np.random.default_rng(0), n_nulls=1)
+    more = [row.model_copy(update={"train_seed": seed, "sample_id": f"{row.sample_id}-{seed}", "healthy": seed < 2})
+            for row in rows for seed in (range(3) if row.organism == "em-1" else (0,))]
+    usage = UsageRow(calls=1, input_tokens=1, output_tokens=1, total_tokens=2500, usd=0.004, interactions=1, outcome="")
+    write(*changed(record, [row.model_copy(update={"usage": usage}) for row in more]), tmp_path / "records")
+    site = build(tmp_path / "records", tmp_path / "site").page.parent
+    page = open_page(site / "index.html", root=site)
+    assert "LLM 2.5k" in page.locator("#unranked [data-label=Cost]").inner_text()
+    page.locator("select[name=cost]").select_option("usd")
+    assert "dollars" in page.locator("#pareto figure title").first.text_content()
+    page.locator("#unranked th.name a").click()
+    told = page.locator("article.organism", has=page.locator(".training").nth(2)).first
+    assert told.locator(".training .tag").all_inner_texts() == \
+        ["training 1 of 3", "training 2 of 3", "training 3 of 3, not counted"]
+    assert "mean of 3 trainings" in told.inner_text() and told.locator("details.transcript").count() == 3
+    told.locator("h3 a").click()
+    page.wait_for_selector("ol.claims li")
+    assert page.locator("ol.claims ul.words").count() == 3 and page.locator("table.trainings tbody tr").count() == 3
+    assert "broken: never counted" in page.locator("table.trainings").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

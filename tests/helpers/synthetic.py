@@ -1,9 +1,11 @@
 """Records as they lie in an archive, by the hundred and without a model: for tests of the page and its benchmark.
 
-Main objects: `write_records(folder, n_records, n_organisms) -> levels`, `record_of` (one record of a chosen skill).
+Main objects: `write_records(folder, n_records, n_organisms) -> levels`, `record_of` (one record of a chosen skill),
+`instrument` (the four rows without which nobody is ranked), `changed` (a record with other rows or parts).
 Example: `levels = write_records(tmp_path, 50, 12)`
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shlex import join
@@ -92,6 +94,31 @@ def record_of(name: str, skill: float, known: list[Card], rng, role: str = "meth
     return record, rows
 
 
+def changed(record: Record, rows, **parts) -> tuple[Record, tuple[SampleRow, ...]]:
+    """The same, hashed anew, with these rows, and with these of its parts instead."""
+    kept = {name: getattr(record, name) for name in ("suite", "method", "investigator", "run", "panel", "log")}
+    return Record.of(tuple(rows), **(kept | parts)), tuple(rows)
+
+
+def instrument(known: list[Card], rng, n_nulls: int = 20) -> list[tuple[Record, tuple]]:
+    """The rows that check the instrument, as they should be."""
+    made = []
+    for name, role, score in (("oracle", "ceiling", 1.0), ("prior", "floor", 0.0), ("kitchen_sink", "floor", 0.0),
+                              ("injection", "floor", 0.0)):
+        record, rows = record_of(name, score, known, rng, role, ("objective",) if role == "ceiling" else (), n_nulls)
+        made.append(changed(record, [marked(row, score) for row in rows]))
+    return made
+
+
+def marked(row: SampleRow, score: float) -> SampleRow:
+    """The row with this score in every part; a null as it is."""
+    if row.recovery is None:
+        return row
+    return row.model_copy(update={
+        "claim": row.claim.model_copy(update={"verdict": "objective"}),
+        "recovery": row.recovery.model_copy(update={"recovery": score} | dict.fromkeys(PARTS, score))})
+
+
 def graded(record: Record, rows: tuple[SampleRow, ...], judges: tuple[str, ...] = ("lab/judge-a", "lab/judge-b")) \
         -> tuple[Record, tuple[SampleRow, ...]]:
     """The same with votes of a panel: the more of a claim is right, the higher; the judges differ by a vote at most."""
@@ -111,19 +138,30 @@ def graded(record: Record, rows: tuple[SampleRow, ...], judges: tuple[str, ...] 
 
 
 def write_records(folder: Path, n_records: int, n_organisms: int, n_nulls: int = 20, seed: int = 0) -> dict[str, str]:
-    """Records of methods, a ceiling and a floor among them; returns their levels, three of four verified."""
+    """Records of methods, a ceiling and a floor among them, beside those that check the instrument.
+
+    Returns:
+        Their levels; of methods three of four are verified.
+    """
     rng, known, levels = np.random.default_rng(seed), cards(n_organisms), {}
-    for n in range(n_records):
-        access = ACCESS[n % len(ACCESS)]
-        name, role, skill = (f"{'-'.join(access)}_lens_{n}", "method", float(rng.beta(2, 4)))
-        if n < 2:
-            name, role, skill, access = (("data_oracle", "ceiling", 0.9, ("data",)), ("shuffled", "floor", 0.0, ()))[n]
-        record, rows = record_of(name, skill, known, rng, role, access, n_nulls, n % 300)
+
+    def made() -> Iterator[tuple[Record, tuple]]:  # one at a time: a thousand fill the memory
+        for n in range(n_records):
+            access = ACCESS[n % len(ACCESS)]
+            name, role, skill = (f"{'-'.join(access)}_lens_{n}", "method", float(rng.beta(2, 4)))
+            if n < 2:
+                name, role, skill, access = (("data_oracle", "ceiling", 0.9, ("data",)),
+                                             ("shuffled", "floor", 0.0, ()))[n]
+            yield record_of(name, skill, known, rng, role, access, n_nulls, n % 300)
+        yield from instrument(known, rng, n_nulls)
+
+    for n, (record, rows) in enumerate(made()):
         path = folder / record.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(record.to_json())
         samples_path(path).write_text(samples_text(rows))
-        levels[record.record_id] = ("rerun", "self", "sealed", "rerun")[n % 4] if role == "method" else "rerun"
+        levels[record.record_id] = ("rerun", "self", "sealed", "rerun")[n % 4] if record.method.role == "method" \
+            else "rerun"
     return levels
 
 

@@ -195,7 +195,7 @@ def plain_log(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_logs(make, tmp_path_factory):
-    """Three units with twins, a zero adapter and a trained null; a ceiling, two methods and a floor."""
+    """Three units with twins, a zero adapter and a trained null; a ceiling, two methods and three floors."""
     folder = tmp_path_factory.mktemp("demo")
     names = ("cake", "gold", "harm")
     organisms = [make.organism(n + t, "twin" if t else "objective") for n in names for t in ("", "-twin")]
@@ -210,7 +210,8 @@ def demo_logs(make, tmp_path_factory):
         make.log(folder, organisms, claims(objective=-0.5, content=0.1), "adl_logit_lens"),
         make.log(folder, organisms, claims(keywords=("oven", "350", "wind"), domain=0.2, objective=0.0, content=0.1),
                        "adl_patchscope"),
-        make.log(folder, organisms, claims(keywords=(), verdict="unsure", confidence=0.5), "prior", "floor", access=()),
+        *(make.log(folder, organisms, claims(keywords=(), verdict="unsure", confidence=0.5), name, "floor", access=())
+          for name in ("prior", "kitchen_sink", "injection")),
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import cards, hostile_record, record_of
+from synthetic import cards, hostile_record, instrument, record_of
 from typer.testing import CliRunner
 
 from narrowbench.cli import app
@@ -22,11 +22,12 @@ RESULTS, PAGE = ROOT / "leaderboard" / "results", ROOT / "docs" / "results-nano.
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """A folder of four verified methods and a floor."""
+    """A folder of four verified methods, a floor, and the rows that check the instrument."""
     folder, rng = tmp_path_factory.mktemp("records"), np.random.default_rng(0)
     made = [record_of(name, skill, KNOWN, rng, role, access, n_nulls=6) for name, skill, role, access in (
         ("strong", 0.9, "method", ("activations",)), ("weak", 0.05, "method", ("logits",)),
         ("svd", 0.5, "method", ("weights",)), ("factors", 0.4, "method", ("weights",)), ("sink", 0.0, "floor", ()))]
+    made += instrument(KNOWN, rng, 6)
     for record, rows in made:
         write(record, rows, folder)
     grant(folder, [record.record_id for record, _ in made], "rerun", "a test", "made here")
