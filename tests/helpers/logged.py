@@ -44,9 +44,11 @@ def hand_in(claims: dict[str, str]):
 
 
 def logged_record(folder: Path, text: str, n_organisms: int = 4) -> tuple[Path, Record, tuple[SampleRow, ...]]:
-    """Runs the conversation for each organism; `text` stands in all that is said. A key stands in the configuration."""
+    """Runs the conversation for each organism; `text` stands in all that is said, in the claim without separators of
+    lines, which no record may hold. A key stands in the configuration."""
     record, rows = record_of("talker", 0.9, cards(n_organisms), np.random.default_rng(0), n_nulls=1)
-    rows = tuple(row.model_copy(update={"claim": row.claim.model_copy(update={"statement": f"It is {text}"})})
+    claimed = text.replace("\u2028", "")
+    rows = tuple(row.model_copy(update={"claim": row.claim.model_copy(update={"statement": f"It is {claimed}"})})
                  for row in rows)
     claims = {row.sample_id: Claim(row.claim.verdict, row.claim.confidence, row.claim.statement,
                                    row.claim.keywords).to_json() for row in rows}

@@ -268,7 +268,9 @@ def test_more_methods_make_every_p_larger_or_equal():
 
 
 def test_figures_are_drawn_twice_and_say_no_names_as_formulae(make_record, tmp_path):
-    records = [make_record("a $x$ <b>", 0.6), make_record("b", 0.2), *CHECKS,
+    named, rows = make_record("a", 0.6)
+    named = changed(named, rows, method=named.method.model_copy(update={"settings": {"k": "$x$ <b>"}}))
+    records = [named, make_record("b", 0.2), *CHECKS,
                make_record("w", 0.4, access=("weights",))]
     for record, rows in records:
         write(record, rows, tmp_path / "records")
@@ -276,7 +278,7 @@ def test_figures_are_drawn_twice_and_say_no_names_as_formulae(make_record, tmp_p
     files = draw(tmp_path / "records", tmp_path / "out", levels=levels)
     assert {path.name for path in files} == {f"{name}.{kind}" for name in ("intervals", "heatmap", "pairs-1", "cost")
                                              for kind in ("svg", "png")}
-    assert "a $x$ &lt;b&gt;" in (tmp_path / "out" / "intervals.svg").read_text()
+    assert "a (k=$x$ &lt;b&gt;)" in (tmp_path / "out" / "intervals.svg").read_text()
     again = draw(tmp_path / "records", tmp_path / "again", levels=levels)
     svg = [path for path in files if path.suffix == ".svg"]
     assert [path.read_bytes() for path in svg] == [path.read_bytes() for path in again if path.suffix == ".svg"]
