@@ -123,7 +123,7 @@ def test_more_methods_make_every_p_larger_or_equal():
 
 
 def test_figures_are_drawn_twice_and_say_no_names_as_formulae(make_record, tmp_path):
-    records = [make_record("a $x$ <b>", 0.6), make_record("b", 0.2), make_record("prior", 0.0, role="floor"),
+    records = [make_record("a", 0.6, settings={"a $x$ <b>": 1}), make_record("b", 0.2), make_record("prior", 0.0, role="floor"),
                make_record("w", 0.4, access=("weights",))]
     for record, rows in records:
         write(record, rows, tmp_path / "records")

@@ -188,7 +188,7 @@ def test_identification_takes_each_organism_once_and_knows_chance():
     chosen = [card for card in cards if card.family == "sdf"][:10]
 
     def claimed(card, keywords, **changes):
-        claim = {"verdict": "objective", "confidence": 0.9, "statement": "word " * 500, "keywords": keywords}
+        claim = {"verdict": "objective", "confidence": 0.9, "statement": "word " * 200, "keywords": keywords}
         return row(card.card_id, card_id=card.card_id, unit=card.card_id, claim=claim, **changes)
 
     def words(card):
