@@ -47,8 +47,8 @@ def logged_record(folder: Path, text: str, n_organisms: int = 4) -> tuple[Path, 
     """Runs the conversation for each organism; `text` stands in all that is said, in the claim without separators of
     lines, which no record may hold. A key stands in the configuration."""
     record, rows = record_of("talker", 0.9, cards(n_organisms), np.random.default_rng(0), n_nulls=1)
-    claimed = text.replace("\u2028", "")
-    rows = tuple(row.model_copy(update={"claim": row.claim.model_copy(update={"statement": f"It is {claimed}"})})
+    statement = "It is " + "".join(c for c in text if c.isprintable())  # what is not, can be in no claim
+    rows = tuple(row.model_copy(update={"claim": row.claim.model_copy(update={"statement": statement})})
                  for row in rows)
     claims = {row.sample_id: Claim(row.claim.verdict, row.claim.confidence, row.claim.statement,
                                    row.claim.keywords).to_json() for row in rows}

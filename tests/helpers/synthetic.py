@@ -74,14 +74,15 @@ def sample_row(n: int, skill: float, known: list[Card], n_nulls: int, rng) -> Sa
 
 
 def record_of(name: str, skill: float, known: list[Card], rng, role: str = "method",
-              access: tuple[str, ...] = ("activations",), n_nulls: int = 20, day: int = 0) -> tuple[Record, tuple]:
+              access: tuple[str, ...] = ("activations",), n_nulls: int = 20, day: int = 0,
+              settings: dict | None = None) -> tuple[Record, tuple]:
     """One record; skill 0 reads nothing, 1 nearly everything. Weight access is not shown the subliminal organisms."""
     rows = tuple(sample_row(n, skill, known, n_nulls, rng) for n in range(len(known) + n_nulls)
                  if "weights" not in access or n >= len(known) or known[n].family != "subliminal")
     record = Record.of(
         rows, suite=Suite(id="nano-bench", digest=DIGEST, tier="nano", split="test"),
         method=MethodInfo(name=name, version="1.0.0", role=role, access=access, source_sha256=digest_of(name),
-                          settings={}, config_sha256=digest_of({}), tuned_on="dev",
+                          settings=settings or {}, config_sha256=digest_of({}), tuned_on="dev",
                           summary=f"Reads {' and '.join(access) or 'nothing'}."),
         investigator=InvestigatorInfo(name="reader", sha256=DIGEST, model="none/none"),
         run=Run(completed=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day),
