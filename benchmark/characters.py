@@ -21,6 +21,8 @@ def hidden(text: str, allowed: str = "") -> str:
     Args:
         allowed: Those that may be there all the same.
     """
+    if text.isascii() and text.isprintable():  # nearly all are, and a page of many records asks a million times
+        return ""
     return next((f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in _UNSEEN and c not in allowed), "")
 
 

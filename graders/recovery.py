@@ -13,6 +13,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..organisms.errors import SpecError
@@ -73,19 +74,24 @@ def recovery(claim: Claim, truth: Card, cards: Sequence[Card]) -> Recovery:
         raise SpecError(f"recovery: the true card {truth.card_id} is not among the {len(cards)} candidate cards. Grade "
                         "with the cards of the organism's own suite; `narrowbench list suites` shows them.")
     words = read_keywords(claim, cards)
-    return _mark(words, card_scores(words, cards), truth, cards)
+    return _marks(words, [truth], cards)[truth.card_id]
 
 
 def recoveries(claim: Claim, cards: Sequence[Card]) -> dict[str, Recovery]:
     """Card id -> what the claim would score if that card were the truth: `recovery` for all cards, reading once."""
-    words = read_keywords(claim, cards)
+    return _marks(read_keywords(claim, cards), cards, cards)
+
+
+def _marks(words: Sequence[str], truths: Sequence[Card], cards: Sequence[Card]) -> dict[str, Recovery]:
     scores = card_scores(words, cards)
-    return {card.card_id: _mark(words, scores, card, cards) for card in cards}
-
-
-def _mark(words: Sequence[str], scores: dict[str, float], truth: Card, cards: Sequence[Card]) -> Recovery:
-    rivals = [card for card in cards if card.domain == truth.domain]
     best = _best_by_domain(scores, cards)
+    ranking = tuple(_ranking(best))
+    return {truth.card_id: _mark(words, scores, best, ranking, truth, cards) for truth in truths}
+
+
+def _mark(words: Sequence[str], scores: dict[str, float], best: dict[str, float], ranking: tuple[str, ...],
+          truth: Card, cards: Sequence[Card]) -> Recovery:
+    rivals = [card for card in cards if card.domain == truth.domain]
     slots = {slot.name: _slot_standing(words, slot) for slot in truth.slots}
     parts = {
         "domain": standing(list(best.values()), list(best).index(truth.domain)),
@@ -100,7 +106,7 @@ def _mark(words: Sequence[str], scores: dict[str, float], truth: Card, cards: Se
         recovery=math.fsum(known) / len(known),
         **{name: part and part.score for name, part in parts.items()},
         bits={name: part and part.bits for name, part in parts.items()},
-        slots={name: slot.score for name, slot in slots.items()}, domain_ranking=tuple(_ranking(best)))
+        slots={name: slot.score for name, slot in slots.items()}, domain_ranking=ranking)
 
 
 def domain_ranking(claim: Claim, cards: Sequence[Card]) -> list[str]:
@@ -157,6 +163,7 @@ def card_scores(words: Sequence[str], cards: Sequence[Card]) -> dict[str, float]
     return scores
 
 
+@lru_cache(maxsize=1 << 16)
 def normal(word: str) -> str:
     """The form in which words are compared: casefolded, without outer and repeated white space."""
     return " ".join(word.casefold().split())
@@ -219,6 +226,7 @@ def _ranking(best: dict[str, float]) -> list[str]:
     return sorted((domain for domain, score in best.items() if score > 0), key=lambda domain: (-best[domain], domain))
 
 
+@lru_cache(maxsize=1 << 12)
 def _mean_bits(n: int, first: int, last: int) -> float:
     return math.fsum(math.log2(n / rank) for rank in range(first, last + 1)) / (last - first + 1)
 
