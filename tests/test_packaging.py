@@ -11,13 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("organisms", "graders", "benchmark", "leaderboard")
+RESULTS = ROOT / "leaderboard" / "results"
+"""Published records: they grow with the board, and stay in the repository."""
 DATA = {".yaml", ".json", ".jinja", ".html", ".css", ".js", ".md", ".safetensors", ".txt", ".svg"}
 
 
 def tracked(suffixes: set[str]) -> set[str]:
     """Files of the rooms, as paths inside the package, without caches and hidden files."""
     return {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*")
-            if path.is_file() and path.suffix in suffixes
+            if path.is_file() and path.suffix in suffixes and not path.is_relative_to(RESULTS)
             and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)}
 
 
@@ -45,3 +47,4 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(tmp_path):
     ours = {name.removeprefix("narrowbench/") for name in names if name.startswith("narrowbench/")}
     assert {*tracked({".py"} | DATA), *modules, "py.typed"} - ours == set()
     assert {name for name in names if not name.startswith(("narrowbench/", "narrowbench-"))} == set()
+    assert not [name for name in names if name.startswith("narrowbench/leaderboard/results/")]
