@@ -16,48 +16,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..graders.averages import MIN_UNITS_BOOTSTRAP
-from ..organisms.spec import Card, load_catalog
+from ..organisms.spec import Card
 from .against_suite import suite_of
 from .archive import age
-from .entries import Entry, Item, Published, entries
+from .entries import Entry, Published, entries
+from .exam import Check, Organism, exam_of, instrument_checks, items_of, noted, shown_organisms
 from .levels import RANKED
 from .pairwise import Pairs, compare
-from .record import Record, SampleRow
+from .record import Record
 from .stats import smallest_difference
 
-ORACLE_FLOOR = 0.95
-REFERENCE = "reader"
-"""The investigator that checks the instrument: one with a language model may misread even the answer."""
-RULES = {"oracle": f"knows the answer, so it must reach {ORACLE_FLOOR} in every part",
-         "prior": "sees nothing, so its interval must hold 0",
-         "kitchen_sink": "lists everything, so its interval must hold 0 or lie below",
-         "injection": "speaks to the grader, so its interval must hold 0 or lie below"}
-"""SCORING, "Rows that check the instrument"."""
 PLACE = {"ceiling": 0, "method": 1, "floor": 2}
-
-
-@dataclass(frozen=True)
-class Organism:
-    """One organism as the board shows it: an entry's samples of it, and its answer key where it is known."""
-
-    rows: tuple[SampleRow, ...]
-    """One for each training, by seed."""
-    card: Card | None
-
-    @property
-    def row(self) -> SampleRow:
-        """Stands for the organism: its first training that counts."""
-        return next((row for row in self.rows if row.counted or row.trained_null), self.rows[0])
-
-
-@dataclass(frozen=True)
-class Check:
-    """One row that proves the instrument: what it must do, and whether it did."""
-
-    method: str
-    rule: str
-    passed: bool | None
-    """None where no trusted row of the kind was read by the reference, whole."""
 
 
 @dataclass(frozen=True)
@@ -180,14 +149,14 @@ def _board(published: list[Published], levels: Mapping[str, str]) -> Board:
     found, n_superseded = entries(published, levels)
     verified = any(entry.level in RANKED for entry in found)
     trusted = [entry for entry in found if entry.level in RANKED] or found
-    exam = _exam(trusted, verified)  # what is expected of a row never depends on what a stranger hands in
-    found = _noted(found, exam)
+    exam = exam_of(trusted, verified)  # what is expected of a row never depends on what a stranger hands in
+    found = noted(found, exam)
     trusted = [entry for entry in found if entry.level in RANKED] or found
-    checks = _checks(trusted)
+    checks = instrument_checks(trusted)
     slices = _slices(trusted) if verified and all(check.passed for check in checks) else []
     ranks = {member.key: member for part in slices for member in part.members}
     ordered = sorted((ranks.get(entry.key, entry) for entry in found), key=lambda entry: _order(entry, verified))
-    shown = _shown([entry for entry in ordered if entry.level in RANKED] or ordered, exam.shown)
+    shown = shown_organisms([entry for entry in ordered if entry.level in RANKED] or ordered, exam.shown)
     units = sorted({unit for _, _, unit in exam.counted})
     plan = [entry for entry in trusted if _comparable(entry) and not entry.withheld]
     return Board(
@@ -205,78 +174,6 @@ def _order(entry: Entry, verified: bool) -> tuple:
     return (place, bool(entry.note), bool(entry.withheld), math.inf if entry.mean is None else -entry.mean, entry.label)
 
 
-@dataclass(frozen=True)
-class _Exam:
-    """What rows are expected to hold."""
-
-    counted: frozenset[Item]
-    """Of all."""
-    by_weights: frozenset[Item]
-    """Of those that read weights, which may be shown fewer (SCORING, "Leaks")."""
-    shown: frozenset[Item]
-    """Also what does not count, and nulls."""
-    shipped: bool
-    """Whether any of it is as the suite pins it, not regrown."""
-
-
-def _exam(trusted: list[Entry], verified: bool) -> _Exam:
-    """Read off the trusted rows of each kind of access: all that they hold.
-
-    Where nothing is verified, anybody's row is among them; then what at least half of the rows hold, so that one row
-    with an organism more does not make all others incomplete.
-    """
-    def held(rows: list[Entry], counted: bool) -> frozenset[Item]:
-        items = Counter(item for entry in rows for item in _items(entry, counted))
-        return frozenset(item for item, n in items.items() if verified or 2 * n >= len(rows))
-
-    kinds = [[entry for entry in trusted if _reads_weights(entry) == kind] for kind in (False, True)]
-    counted, by_weights = (held(rows, True) for rows in kinds)
-    every = counted | by_weights
-    return _Exam(every, by_weights or every, held(kinds[0], False) | held(kinds[1], False),
-                 any(not row.regrown for entry in trusted for row in entry.rows if row.counted))
-
-
-def _items(entry: Entry, counted: bool) -> set[Item]:
-    return {(row.organism, row.train_seed, row.unit) for row in entry.rows if row.counted or not counted}
-
-
-def _shown(trusted: list[Entry], items: frozenset[Item]) -> list[Organism]:
-    """Organisms and nulls, as the first row that holds them tells of them."""
-    cards = {spec.card.card_id: spec.card for spec in load_catalog().values() if spec.card}
-    found: dict[str, dict[int, SampleRow]] = defaultdict(dict)
-    for entry in trusted:
-        for row in entry.rows:
-            if (row.organism, row.train_seed, row.unit) in items:
-                found[row.organism].setdefault(row.train_seed, row)
-    made = []
-    for rows in found.values():
-        first = next(iter(rows.values()))
-        made.append(Organism(tuple(rows[seed] for seed in sorted(rows)), first.card or cards.get(first.card_id)))
-    return sorted(made, key=lambda o: (o.row.family, o.row.unit, o.row.pair, o.row.role, o.row.organism))
-
-
-def _noted(found: list[Entry], exam: _Exam) -> list[Entry]:
-    """Says of each entry why it cannot be compared: it was asked other questions, or of organisms that were regrown
-    where others' were not."""
-    def note(entry: Entry, wanted: frozenset[Item]) -> str:
-        have = _items(entry, counted=True)
-        if missing := wanted - have:
-            word = "organisms" if len({name for name, *_ in wanted}) == len(wanted) else "trainings of organisms"
-            return f"incomplete: {len(wanted) - len(missing)} of {len(wanted)} {word}"
-        if more := have - wanted:
-            return f"counts {len(more)} more than are asked"
-        return "regrown organisms" if exam.shipped and any(row.regrown for row in entry.rows if row.counted) else ""
-
-    names = {kind: frozenset(name for name, *_ in exam.counted - wanted)
-             for kind, wanted in ((True, exam.by_weights), (False, exam.counted))}
-    return [replace(entry, note=note(entry, exam.by_weights if _reads_weights(entry) else exam.counted),
-                    withheld=names[_reads_weights(entry)]) for entry in found]
-
-
-def _reads_weights(entry: Entry) -> bool:
-    return "weights" in entry.record.method.access
-
-
 def _comparable(entry: Entry) -> bool:
     return entry.role == "method" and not entry.note and entry.mean is not None
 
@@ -289,7 +186,7 @@ def _slices(verified: list[Entry]) -> list[Slice]:
             groups[entry.withheld].append(entry)
     made = []
     for withheld, members in groups.items():
-        units = sorted({unit for *_, unit in _items(members[0], counted=True)})
+        units = sorted({unit for *_, unit in items_of(members[0], counted=True)})
         scores_MU = _matrix(members, units)
         pairs = compare(scores_MU) if len(units) >= MIN_UNITS_BOOTSTRAP else None
         if pairs:
@@ -302,23 +199,3 @@ def _slices(verified: list[Entry]) -> list[Slice]:
 def _matrix(members: list[Entry], units: Sequence[str]) -> np.ndarray:
     return np.array([[entry.units[unit] for unit in units] for entry in members], dtype=float).reshape(
         len(members), len(units))
-
-
-def _checks(trusted: list[Entry]) -> tuple[Check, ...]:
-    """One for each row that checks the instrument; None for a kind that is missing."""
-    found = []
-    for name, rule in RULES.items():
-        verdicts = [_passes(name, entry) for entry in trusted if entry.record.method.name == name
-                    and entry.record.investigator.name == REFERENCE and not entry.note]
-        known = [verdict for verdict in verdicts if verdict is not None]
-        found.append(Check(name, rule, all(known) if known else None))
-    return tuple(found)
-
-
-def _passes(name: str, entry: Entry) -> bool | None:
-    """None where there is nothing to judge by."""
-    if name == "oracle":
-        return all(value >= ORACLE_FLOOR for value in entry.parts.values()) if entry.parts else None
-    if entry.interval is None:
-        return None
-    return entry.interval.low <= 1e-9 and (name != "prior" or entry.interval.high >= -1e-9)

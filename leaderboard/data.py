@@ -17,8 +17,9 @@ from ..graders.averages import Interval
 from ..graders.detect import Estimate
 from ..graders.recovery import normal
 from ..organisms.spec import Card, digest_of
-from .board import Board, Organism, Slice
+from .board import Board, Slice
 from .entries import KEY_DIGITS, PARTS, Entry, Reading, Training
+from .exam import Organism
 from .levels import RANKED, Level
 from .pages import BADGES
 from .record import SampleRow

@@ -22,11 +22,12 @@ from ..graders.identify import N_PERMUTATIONS, Identification
 from ..organisms.errors import NarrowbenchError, RecordError
 from ..organisms.spec import Card
 from .archive import read_all, samples_path
-from .board import Board, Organism, boards
+from .board import Board, boards
 from .data import (
     board_data, claims_on, compared, heading, keyed_rows, organism_key, readings_of, script, truths_of, vouchers,
     word_kinds)
 from .entries import KEY_DIGITS, Entry
+from .exam import Organism
 from .figures import copy_figures
 from .judges import orders
 from .levels import levels_of
