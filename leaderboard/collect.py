@@ -5,7 +5,6 @@ names the log and the reason; a log is never changed or deleted.
 Example: `record, samples = collect(Path("logs/2026-01-01_recover.eval"))`
 """
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from ..graders.claim import Claim
 from ..organisms.errors import RecordError
 from ..organisms.spec import digest_of
+from ..organisms.store import sha256_file
 from .grades import Grades
 from .log_file import HOSTILE, read_log, why_not
 from .record import (
@@ -68,7 +68,7 @@ def record_of(log_path: Path, log: EvalLog, grades: Grades | None = None) -> tup
                               "with the version of narrowbench that wrote it")
         asks = log.eval.model != NO_MODEL
         samples = _in_task_order(log, [_row(sample, asks, grades) for sample in log.samples or []])
-        sha256 = hashlib.sha256(log_path.read_bytes()).hexdigest()
+        sha256 = sha256_file(log_path)
         if grades is not None and (grades.source_sha256 != sha256 or set(grades.votes) != _graded(samples)):
             raise RecordError("the log of grades is about other claims")
         return _record(log, meta, samples, sha256, grades), samples

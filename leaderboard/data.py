@@ -22,7 +22,7 @@ from .entries import KEY_DIGITS, PARTS, Entry, Reading, Training
 from .exam import Organism
 from .levels import RANKED, Level
 from .pages import BADGES
-from .record import SampleRow
+from .record import NO_MODEL, SampleRow
 
 MAX_COMPARED = 40
 """The best of a slice, which the heatmap and the table of pairs show."""
@@ -83,7 +83,7 @@ def row_data(entry: Entry, slice_name: str = "", slice_order: int = 9, by: Seque
         "auroc": _estimate(entry.detection.auroc, entry.detection), "nNulls": entry.detection.n_nulls,
         "falseAlarms": rounded([entry.detection.false_alarms])[0], "fpr": _rate(entry.fpr),
         "fprAtTpr": _rate(entry.fpr_at_tpr), "access": list(method.access), "investigator": investigator.name,
-        "model": "" if investigator.model.startswith("none") else investigator.model,
+        "model": "" if investigator.model == NO_MODEL else investigator.model,
         "options": [*(f"{name} {value}" for name, value in investigator.options.items()),
                     *(f"{role}: {', '.join(names)}" for role, names in investigator.roles.items())],
         "cost": {key: float(f"{value:.4g}") for key, value in entry.cost.items()},

@@ -8,9 +8,10 @@ Example: `entries(archive.read_all(Path("records"))[0], {})[0].mean`
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 from ..graders.averages import Interval, intervals
 from ..graders.detect import Estimate, fpr_at_verdict
@@ -179,8 +180,8 @@ def _draft(pairs: list[Published], levels: Mapping[str, str]) -> tuple[Entry, li
     entry = Entry(
         records=tuple(record for record, _ in pairs),
         level=min((levels.get(record.record_id, "self") for record, _ in pairs), key=LADDER.index),
-        readings=readings, units=units, mean=_mean(units), interval=None,
-        parts={part: _mean(values) for part, values in parts.items() if values}, part_intervals={},
+        readings=readings, units=units, mean=mean_or_none(units.values()), interval=None,
+        parts={part: mean_or_none(values.values()) for part, values in parts.items() if values}, part_intervals={},
         detection=detection(samples), fpr=fpr_at_verdict(flagged), cost=_costs(samples), samples=tuple(samples),
         grades=grades)
     return entry, [list(values.values()) for values in (units, *parts.values(), grades.units if grades else {})]
@@ -218,8 +219,9 @@ def _per_organism(samples: list[Sample], value) -> list[float]:
     return list(mean_over(samples, value, lambda row: row.organism).values())
 
 
-def _mean(units: dict[str, float]) -> float | None:
-    return sum(units.values()) / len(units) if units else None
+def mean_or_none(values: Collection[float]) -> float | None:
+    """None of nothing."""
+    return fmean(values) if values else None
 
 
 def _costs(samples: list[Sample]) -> dict[str, float]:

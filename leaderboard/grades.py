@@ -4,7 +4,6 @@ Main objects: `Grades`, `read_grades(path)`, `source_of(header)`.
 Example: `collect(log, read_grades(Path("grades/....eval")))`
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from inspect_ai.log import EvalLog
 
 from ..organisms.errors import RecordError
+from ..organisms.store import sha256_file
 from .log_file import HOSTILE, read_log, why_not
 from .record import LogRef, Panel
 from .scripted import refuse_scripted
@@ -65,7 +65,7 @@ def read_grades(path: Path) -> Grades:
             raise RecordError(f"its claims were graded by {len(told)} different panels")
         [about] = told.values()
         panel = Panel(**{key: about[key] for key in _SAME}, rubrics=dict(sorted(rubrics.items())),
-                      log=LogRef(sha256=hashlib.sha256(path.read_bytes()).hexdigest(), eval_id=log.eval.eval_id))
+                      log=LogRef(sha256=sha256_file(path), eval_id=log.eval.eval_id))
         return Grades(source_of(log), panel, votes)
     except HOSTILE as error:
         raise RecordError(f"{path}: not published: {why_not(error)}.") from error

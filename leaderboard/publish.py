@@ -7,7 +7,6 @@ A log of judges' grades among the logs goes into the record of the log that was 
 `self` (`levels.py`); it is for those who keep the records, and ran what they vouch for.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -168,11 +167,11 @@ def not_rerun(record: Record) -> str:
     investigators = {path.stem: path for path in (ROOM / "investigators").glob("*.py")}
     if method.name not in methods:
         return f"{method.name} is no method of the package"
-    if hashlib.sha256(methods[method.name].read_bytes()).hexdigest() != method.source_sha256:
+    if sha256_file(methods[method.name]) != method.source_sha256:
         return f"the source of {method.name} is not the one that is installed here. Score it again"
     if investigator.name not in investigators:
         return f"{investigator.name} is no investigator of the package"
     source = investigators[investigator.name]
-    if investigator.sha256 not in (hashlib.sha256(source.read_bytes()).hexdigest(), code_sha256(source)):
+    if investigator.sha256 not in (sha256_file(source), code_sha256(source)):
         return f"the source of {investigator.name} is not the one that is installed here. Score it again"
     return ""

@@ -20,7 +20,7 @@ from ..organisms.store import write_atomic
 from .against_suite import claim_of, suite_of
 from .archive import read_all
 from .board import Board, Slice, boards
-from .entries import PARTS, Entry
+from .entries import PARTS, Entry, mean_or_none
 from .levels import names_of
 from .pages import count, number, slice_name
 from .record import SampleRow
@@ -29,9 +29,6 @@ from .variance import variance_components
 
 PLACE = re.compile(r"^(<!-- table: (\S+) -->\n)(.*?)^(<!-- end -->)$", re.DOTALL | re.MULTILINE)
 TOP = 1 - 1e-9
-CONTROLLED = ("adl_logit_lens", "adl_lens_raw", "adl_patchscope", "patchscope_base", "patchscope_embedding",
-              "adl_steering", "finetuned_lens", "base_lens", "random_direction", "shuffled_evidence")
-"""Readouts of activations with control vectors, the one without, and the floors that read the same places."""
 
 
 def fill(page: Path, records_dir: Path, suite: str = "", write: bool = True) -> bool:
@@ -123,8 +120,9 @@ def families_table(board: Board) -> str:
     def cell(entry: Entry, family: str) -> str:
         readings = [((r.row.unit, name), r.scores) for name, r in entry.readings.items()
                     if r.row.family == family and r.row.counted]
-        means = {part: _mean(nested_means((key, scores[part]) for key, scores in readings if part in scores).values())
-                 for part in ("recovery", *PARTS)}
+        means = {part: mean_or_none(nested_means(
+            (key, scores[part]) for key, scores in readings if part in scores).values())
+            for part in ("recovery", *PARTS)}
         return f"{number(means['recovery'])} ({', '.join(number(means[part]) for part in PARTS)})" if readings else "–"
 
     sizes = {family: f"{len(of)} domain{'' if len(of) == 1 else 's'}" for family, of in units.items()}
@@ -155,13 +153,12 @@ def twins_table(board: Board) -> str:
 
 
 def control_table(board: Board) -> str:
-    """Readouts of activations beside the floors that read the same places.
+    """Whoever reads activations, beside the floors that read the same places.
 
     `words`: recovery if the verdict were always `objective`, so that what was read is told from what was believed.
     """
-    by_name = {entry.record.method.name: entry for entry in reversed(board.trusted)
-               if not entry.record.method.settings}
-    members, cards = [by_name[name] for name in CONTROLLED if name in by_name], _cards(board)
+    cards = _cards(board)
+    members = [entry for entry in board.trusted if "activations" in entry.record.method.access]
     truths = {card.card_id: card for card in cards}
 
     def marks(row: SampleRow) -> float:
@@ -257,7 +254,7 @@ def _over_domains(samples: Sequence[Sample], value: Callable[[SampleRow], float]
     """Mean over domains of a value of each counted claim, in the board's order of averages."""
     means = mean_over([(seed, row) for seed, row in samples if row.counted], lambda row: float(value(row)),
                       lambda row: row.unit)
-    return _mean(means.values())
+    return mean_or_none(means.values())
 
 
 def _scored(board: Board) -> list[Entry]:
@@ -288,8 +285,3 @@ def _estimate(value: float | None, ends) -> str:
 
 def _count(value: float | None) -> str:
     return "–" if value is None else count(value)
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None

@@ -27,7 +27,6 @@ from .data import (
     board_data, claims_on, compared, heading, keyed_rows, organism_key, readings_of, script, truths_of, vouchers,
     word_kinds)
 from .entries import KEY_DIGITS, Entry
-from .exam import Organism
 from .figures import copy_figures
 from .judges import orders
 from .levels import levels_of
@@ -144,13 +143,15 @@ def _write_board(board: Board, name: str, out_dir: Path, shared: dict) -> set[Pa
                                by=vouchers(entry, shared["vouched"]),
                                chance=_chance(entry, cards) if entry.key in tested else {},
                                noise=variance_components(entry.samples))
-        written |= _write_entry(entry, page, out_dir, script("readings", readings_of(entry, board, kinds)))
+        written |= _write_page("methods", entry.key, "method", page,
+                               script("readings", readings_of(entry, board, kinds)), out_dir)
         written |= {told} if told else set()
     template = env.get_template("organism.html")
     for organism in (*board.organisms, *board.nulls):
-        page = template.render(**common, root="../", organism=organism, key=organism_key(board, organism.row.organism))
-        written |= _write_organism(organism, board, page, out_dir,
-                                   script("claims", claims_on(organism, board, kinds[organism.row.organism])))
+        page_key = organism_key(board, organism.row.organism)
+        page = template.render(**common, root="../", organism=organism, key=page_key)
+        written |= _write_page("organisms", page_key, "organism", page,
+                               script("claims", claims_on(organism, board, kinds[organism.row.organism])), out_dir)
     return written
 
 
@@ -162,8 +163,9 @@ def _chance(entry: Entry, cards: Sequence[Card]) -> dict[str, Identification]:
         return {}
 
 
-def _write_entry(entry: Entry, page: str, out_dir: Path, data: str) -> set[Path]:
-    paths = out_dir / "methods" / f"{entry.key}.html", out_dir / "data" / f"{entry.key}-method.js"
+def _write_page(folder: str, key: str, kind: str, page: str, data: str, out_dir: Path) -> set[Path]:
+    """A page and the data that its script draws; returns both files."""
+    paths = out_dir / folder / f"{key}.html", out_dir / "data" / f"{key}-{kind}.js"
     for path, text in zip(paths, (page, data), strict=True):
         _put(path, text)
     return set(paths)
@@ -175,14 +177,6 @@ def _write_transcripts(entry: Entry, board: Board, folder: Path, logs: Mapping[s
     path = folder / f"{record.record_id[:KEY_DIGITS]}-transcripts.js"
     log = logs.get(record.log.sha256)
     return path if write_transcripts(record, keyed_rows(entry, board), log, path, _put) else None
-
-
-def _write_organism(organism: Organism, board: Board, page: str, out_dir: Path, data: str) -> set[Path]:
-    key = organism_key(board, organism.row.organism)
-    paths = out_dir / "organisms" / f"{key}.html", out_dir / "data" / f"{key}-organism.js"
-    for path, text in zip(paths, (page, data), strict=True):
-        _put(path, text)
-    return set(paths)
 
 
 def _copy_record(record: Record, records_dir: Path, folder: Path) -> set[Path]:

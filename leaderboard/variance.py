@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -82,16 +83,11 @@ def _up(level: Level, random: bool = True) -> tuple[float | None, Level]:
     variance = None
     if random and repeated:
         degrees = [len(group) - 1 for group in repeated]
-        excess = [float(np.var([mean for mean, _ in group], ddof=1)) - _mean(noise for _, noise in group)
+        excess = [float(np.var([mean for mean, _ in group], ddof=1)) - fmean(noise for _, noise in group)
                   for group in repeated]
         variance = math.fsum(d * e for d, e in zip(degrees, excess, strict=True)) / sum(degrees)
     above = {}
     for key, group in groups.items():
-        noise = _mean(noise for _, noise in group) + (variance or 0.0)
-        above[key] = _mean(mean for mean, _ in group), noise / len(group)
+        noise = fmean(noise for _, noise in group) + (variance or 0.0)
+        above[key] = fmean(mean for mean, _ in group), noise / len(group)
     return variance, above
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return math.fsum(found) / len(found)
